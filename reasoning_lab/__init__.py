@@ -1,0 +1,1 @@
+"""Teach small Gemma models to reason in tags, with LoRA on Tunix."""

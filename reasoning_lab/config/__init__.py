@@ -1,0 +1,5 @@
+"""How an experiment is described: typed specs, composed by Hydra, with one error for a mistake."""
+
+from reasoning_lab.config.spec import ConfigError, spec
+
+__all__ = ["ConfigError", "spec"]

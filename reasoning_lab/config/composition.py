@@ -1,0 +1,121 @@
+"""Hydra's part: conf/*.yaml, the specs' Python defaults and the overrides become one spec."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml  # type: ignore[import-untyped]
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Glob
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from reasoning_lab.config.build import build, defaults_of
+from reasoning_lab.config.hydra_mistakes import (
+    choices,
+    first_line,
+    parse,
+    wrong_files,
+    wrong_overrides,
+)
+from reasoning_lab.config.mistakes import in_one_message
+from reasoning_lab.config.origin import Origin
+from reasoning_lab.config.spec import ConfigError
+
+CONF_DIR = Path(__file__).parents[2] / "conf"
+ROOT = "config"
+
+
+def register(specs: Mapping[str, type]) -> None:
+    """Put each spec's Python defaults into Hydra's ConfigStore under "group/name".
+
+    Hydra refuses to override a key that is not in the composed config. With the defaults there,
+    every key can be overridden without a `+`, and YAML holds differences only.
+    """
+    for path, cls in specs.items():
+        group, _, name = path.rpartition("/")
+        ConfigStore.instance().store(name, defaults_of(cls), group=group or None)
+
+
+def compose(overrides: Sequence[str], said: str) -> Any:
+    """The spec that conf/config.yaml and the overrides describe.
+
+    `said` tells where the overrides come from, as in "on the command line".
+
+    Raises:
+        ConfigError: any wrong key, type, choice or combination.
+    """
+    with _hydra() as loader:
+        config = _compose(loader, overrides, said)
+        origin = Origin(loader, CONF_DIR, ROOT, overrides, said)
+        try:
+            return build(OmegaConf.to_container(config, resolve=True), origin)
+        except InterpolationResolutionError as error:
+            key = str(error.full_key)
+            raise ConfigError(f"{key} ({origin(key)}): {first_line(error)}") from error
+
+
+def compose_config(overrides: Sequence[str], said: str) -> DictConfig:
+    """What Hydra composes, not yet validated.
+
+    Raises:
+        ConfigError: an unknown key or choice, or a file that cannot be read.
+    """
+    with _hydra() as loader:
+        return _compose(loader, overrides, said)
+
+
+def jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides of each job of a sweep such as `lora.rank=4,8`, in the basic sweeper's order.
+
+    Of sweeps without a list of values, such as interval(0,1), the key keeps its default here.
+    """
+    alternatives: list[list[str]] = []
+    for text in overrides:
+        override = parse(text)
+        if override is None or not override.is_sweep_override():
+            alternatives.append([text])  # what cannot be read is explained when it is composed
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+            key = override.get_key_element()
+            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    return map(list, itertools.product(*alternatives))
+
+
+def groups_and_choices(overrides: Sequence[str], said: str) -> dict[str, tuple[str, list[str]]]:
+    """Config group -> (what is chosen in it, what can be chosen)."""
+    with _hydra() as loader:
+        _compose(loader, overrides, said)
+        composed = hydra.compose(ROOT, overrides=list(overrides), return_hydra_config=True)
+        chosen = {str(k): str(v) for k, v in reversed(composed.hydra.runtime.choices.items())}
+        groups = [group for group in chosen if "@" not in group and not group.startswith("hydra/")]
+        nested = [f"{group}/{name}" for group in groups for name in loader.list_groups(group)]
+        return {g: (chosen.get(g, ""), choices(loader, g)) for g in [*groups, *nested]}
+
+
+@contextmanager
+def _hydra() -> Iterator[ConfigLoader]:
+    if not (CONF_DIR / f"{ROOT}.yaml").exists():
+        raise ConfigError(f"{CONF_DIR} is missing: use a checkout of the repository.")
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        running = GlobalHydra.instance().hydra
+        assert running is not None
+        yield running.config_loader
+
+
+def _compose(loader: ConfigLoader, overrides: Sequence[str], said: str) -> DictConfig:
+    """The composed config without its `hydra` node; Hydra's errors in plain language."""
+    try:
+        return hydra.compose(ROOT, overrides=list(overrides))
+    # Hydra itself raises a bare ValueError for model=4.
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        mistakes: list[str] = []
+        if not isinstance(error, yaml.YAMLError):
+            mistakes = wrong_overrides(loader, ROOT, overrides, said)
+        mistakes = mistakes or wrong_files(CONF_DIR, loader, error)
+        raise ConfigError(in_one_message(mistakes)) from error

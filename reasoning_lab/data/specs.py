@@ -1,0 +1,37 @@
+"""What to train and evaluate on: named sources of problems."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from reasoning_lab.config import spec
+from reasoning_lab.data.example import Example
+
+Domain = Annotated[
+    str, Field(min_length=1, description="kind of problem, by which results are reported")
+]
+
+
+@spec
+class Source(ABC):
+    """A stream of problems. Each kind of source is one file in data/sources/."""
+
+    domain: Domain
+    rows: int = Field(default=1000, ge=1, description="training examples taken from this source")
+
+    @abstractmethod
+    def examples(self, *, name: str, seed: int) -> Iterator[Example]:
+        """Problems in an order that depends only on this spec, `name` and `seed`.
+
+        The stream may end or go on for ever, and may repeat itself. `name` is the source's key
+        under `data.sources`.
+        """
+
+
+@spec
+class DataSpec:
+    """The sources that are mixed, each under a name of your choice."""
+
+    sources: dict[str, Source] = Field(min_length=1, description="sources of problems, by name")

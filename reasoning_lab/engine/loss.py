@@ -1,0 +1,133 @@
+"""Log-probabilities of given tokens without full-vocabulary logits in memory.
+
+For a frozen output embedding E the gradient of log p(target) with respect to the hidden state is
+(onehot - p) @ E, known as soon as p is. So the forward pass computes it chunk by chunk and keeps [M, D]
+instead of [M, V] (the idea of Liger's fused linear cross entropy, arXiv 2410.10989), and the backward pass
+is one multiplication by the incoming cotangent. Two matrix products with E in all, where recomputing the
+logits would take three.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.transformer import Array, Base, logits
+
+CHUNK = 64
+"""Tokens per row whose logits exist at one time; 64 x 262,144 float32 logits are 64 MiB."""
+
+
+def target_log_probs(
+    arch: Architecture,
+    base: Base,
+    hidden: Array,
+    targets: Array,
+    mask: Array,
+    temperature: Array | float = 1.0,
+    chunk: int = CHUNK,
+) -> Array:
+    """log p(target) under softmax(logits / temperature), float32 [B, T]; 0 where the mask is off.
+
+    Only positions under the mask cost anything: they are moved to the front of their row, and chunks
+    without any are skipped. Differentiable in `hidden` alone.
+
+    Args:
+        hidden: [B, T, D], the state from which each target is predicted.
+        targets: int32 [B, T].
+        mask: bool [B, T].
+    """
+    B, T = targets.shape
+    order = jnp.argsort(~mask, axis=1, stable=True)
+    padding = -T % chunk
+
+    def gather(x: Array) -> Array:
+        """Reorder, pad and cut into chunks: [B, T, ...] -> [chunks, B, chunk, ...]."""
+        index = order.reshape(B, T, *(1,) * (x.ndim - 2))
+        x = jnp.take_along_axis(x, index, axis=1)
+        x = jnp.pad(x, ((0, 0), (0, padding), *((0, 0),) * (x.ndim - 2)))
+        return jnp.moveaxis(x.reshape(B, -1, chunk, *x.shape[2:]), 1, 0)
+
+    inverse_temperature = 1.0 / jnp.asarray(temperature, jnp.float32)
+    scores = _chunked(
+        arch, gather(hidden), gather(targets), gather(mask), inverse_temperature, base["embedding"]
+    )
+    flat = jnp.moveaxis(scores, 0, 1).reshape(B, T + padding)[:, :T]
+    return jnp.take_along_axis(flat, jnp.argsort(order, axis=1), axis=1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _chunked(
+    arch: Architecture,
+    hidden: Array,
+    targets: Array,
+    mask: Array,
+    inverse_temperature: Array,
+    embedding: Array,
+) -> Array:
+    def one_chunk(_: None, chunk: tuple[Array, Array, Array]) -> tuple[None, Array]:
+        h, t, m = chunk
+
+        def compute() -> Array:
+            log_probs, _ = _log_softmax(arch, h, t, inverse_temperature, embedding)
+            return jnp.where(m, log_probs, 0.0)
+
+        return None, jax.lax.cond(m.any(), compute, lambda: jnp.zeros(m.shape, jnp.float32))
+
+    return jax.lax.scan(one_chunk, None, (hidden, targets, mask))[1]
+
+
+def _chunked_forward(
+    arch: Architecture,
+    hidden: Array,
+    targets: Array,
+    mask: Array,
+    inverse_temperature: Array,
+    embedding: Array,
+) -> tuple[Array, Any]:
+    def one_chunk(_: None, chunk: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array]]:
+        h, t, m = chunk
+
+        def compute() -> tuple[Array, Array]:
+            log_probs, capped = _log_softmax(arch, h, t, inverse_temperature, embedding)
+            V = embedding.shape[0]
+            residual = -jnp.exp(capped - jax.nn.logsumexp(capped, axis=0))
+            residual = residual.at[t.ravel(), jnp.arange(t.size)].add(1.0)
+            if arch.final_softcap is not None:
+                uncapped = capped / inverse_temperature
+                residual *= 1 - jnp.square(uncapped / arch.final_softcap)
+            residual = (residual * inverse_temperature).astype(embedding.dtype)
+            gradient = jnp.einsum("vm,vd->md", residual.reshape(V, -1), embedding)
+            gradient = jnp.where(m[..., None], gradient.reshape(h.shape), 0)
+            return jnp.where(m, log_probs, 0.0), gradient.astype(h.dtype)
+
+        def skip() -> tuple[Array, Array]:
+            return jnp.zeros(m.shape, jnp.float32), jnp.zeros_like(h)
+
+        return None, jax.lax.cond(m.any(), compute, skip)
+
+    _, (scores, gradients) = jax.lax.scan(one_chunk, None, (hidden, targets, mask))
+    return scores, gradients
+
+
+def _chunked_backward(
+    arch: Architecture, gradients: Array, cotangent: Array
+) -> tuple[Array, None, None, None, None]:
+    return (cotangent[..., None].astype(gradients.dtype) * gradients, None, None, None, None)
+
+
+_chunked.defvjp(_chunked_forward, _chunked_backward)
+
+
+def _log_softmax(
+    arch: Architecture, h: Array, t: Array, inverse_temperature: Array, embedding: Array
+) -> tuple[Array, Array]:
+    """log p(t) [B, C] and the tempered logits [V, B*C] of hidden states h [B, C, D]."""
+    scores = (
+        logits(arch, {"embedding": embedding}, h.reshape(-1, h.shape[-1])) * inverse_temperature
+    )
+    chosen = scores[t.ravel(), jnp.arange(t.size)]
+    log_probs = chosen - jax.nn.logsumexp(scores, axis=0)
+    return log_probs.reshape(t.shape), scores

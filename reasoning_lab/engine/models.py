@@ -1,0 +1,90 @@
+"""A policy: a frozen Gemma with its tokenizer and LoRA weights, built from a ModelSpec and a LoraSpec."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from reasoning_lab.engine import devices, locate, weights
+from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
+from reasoning_lab.engine.generate import Generator
+from reasoning_lab.engine.lora import LoraModel, Params, init_params
+from reasoning_lab.engine.specs import LoraSpec, ModelSpec
+from reasoning_lab.engine.tokenizer import Tokenizer, byte_tokenizer
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """The weights that answer. Training updates `lora`; everything else is frozen."""
+
+    arch: Architecture
+    tokenizer: Tokenizer
+    base: dict[str, Any]
+    lora: LoraModel
+    target_modules: tuple[str, ...]
+    lora_scale: float  # alpha / rank
+    mesh: Mesh
+
+    @property
+    def params(self) -> Params:
+        return self.lora.params
+
+    def generator(
+        self, *, batch_size: int, stop: str | None = None, base_only: bool = False
+    ) -> Generator:
+        """Generates with the LoRA weights as they are now, or with none of them."""
+        return Generator(
+            arch=self.arch,
+            base=self.base,
+            tokenizer=self.tokenizer,
+            params=None if base_only else self.params,
+            target_modules=self.target_modules,
+            lora_scale=self.lora_scale,
+            batch_size=batch_size,
+            stop=stop,
+        )
+
+
+def load_policy(
+    model: ModelSpec, lora_spec: LoraSpec, *, param_dtype: str, mesh: Mesh, seed: int
+) -> Policy:
+    """Load and check the base weights, spread them over the mesh, and add fresh LoRA weights.
+
+    Raises:
+        ConfigError: what is missing or wrong, and what to do about it.
+    """
+    arch = ARCHITECTURES[model.architecture]
+    dtype = jnp.dtype(param_dtype)
+    if model.weights == "random":
+        base, tokenizer = weights.random_base(arch, seed, dtype), byte_tokenizer()
+    else:
+        folder = locate.model_folder(model)
+        if model.weights == "orbax":
+            folder = locate.orbax_folder(folder)
+            base = weights.load_orbax(arch, folder, dtype)
+        else:
+            base = weights.load_safetensors(arch, folder, dtype)
+        tokenizer = Tokenizer.load(locate.tokenizer_file(model, folder))
+    return Policy(
+        arch=arch,
+        tokenizer=tokenizer,
+        base=devices.shard_base(base, mesh),
+        lora=LoraModel(devices.replicate(init_params(arch, lora_spec, seed), mesh)),
+        target_modules=lora_spec.target_modules,
+        lora_scale=lora_spec.alpha / lora_spec.rank,
+        mesh=mesh,
+    )
+
+
+def fingerprint(base: dict[str, Any]) -> str:
+    """sha256 over name, shape and a fixed sample of every base weight; a moment even for large models."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(base):
+        digest.update(f"{jax.tree_util.keystr(path)}{leaf.shape}{leaf.dtype}".encode())
+        sample = leaf.ravel()[:: max(1, leaf.size // 1024)]
+        digest.update(np.asarray(sample, np.float32).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,190 @@
+"""The experiment: one frozen value made of the rooms' specs, and how to get one."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from pydantic import Field
+
+from reasoning_lab.config import ConfigError, composition, spec
+from reasoning_lab.config.build import build, to_mapping
+from reasoning_lab.config.mistakes import in_one_message
+from reasoning_lab.data.sources.gsm_symbolic import GsmSymbolic
+from reasoning_lab.data.sources.letter_count import LetterCount
+from reasoning_lab.data.sources.number_story import NumberStory
+from reasoning_lab.data.sources.product import Product
+from reasoning_lab.data.sources.reasoning_gym import ReasoningGym
+from reasoning_lab.data.sources.running_sum import RunningSum
+from reasoning_lab.data.sources.table import Table
+from reasoning_lab.data.specs import DataSpec
+from reasoning_lab.engine.architecture import ARCHITECTURES
+from reasoning_lab.engine.specs import LoraSpec, ModelSpec
+from reasoning_lab.evaluation.specs import EvaluationSpec
+from reasoning_lab.hardware.specs import HardwareSpec
+from reasoning_lab.stages.specs import SFTSpec
+from reasoning_lab.tracking.specs import TrackingSpec
+
+
+@spec
+class Experiment:
+    """Everything that decides what a run does. Making one validates it, combinations included."""
+
+    model: ModelSpec = Field(description="base model")
+    lora: LoraSpec = Field(description="adapters that are trained")
+    data: DataSpec = Field(description="problems to train and evaluate on")
+    stage: SFTSpec = Field(description="kind of training")
+    hardware: HardwareSpec = Field(description="machine that it runs on")
+    tracking: TrackingSpec = Field(description="where metrics go besides the run's folder")
+    evaluation: EvaluationSpec = Field(
+        default_factory=EvaluationSpec, description="what is measured before and after"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of data order, LoRA and sampling")
+    name: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._-]+$", description="your own word in the run's id"
+    )
+    runs_dir: str = Field(default="runs", min_length=1, description="folder for the runs' folders")
+    check: bool = Field(
+        default=False, description="validate, print the resolved experiment and stop"
+    )
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Check what no spec can check alone.
+
+        Raises:
+            ConfigError: a combination that does not work, with values that would.
+        """
+        problems = [*self._wrong_model(), *self._wrong_rank(), *self._wrong_batch()]
+        if problems:
+            # Each key=value in a message, for whoever knows where it was said.
+            keys = [key for text in problems for key in re.findall(r"([a-z]+\.[a-z_]+)=", text)]
+            raise ConfigError(in_one_message(problems), keys=list(dict.fromkeys(keys)))
+
+    def _wrong_model(self) -> Iterator[str]:
+        architecture, weights = self.model.architecture, self.model.weights
+        if weights != "random" and not self.model.location:
+            yield (
+                f"model.weights={weights} needs a model.location, such as a path or "
+                "model.location=hf:google/gemma-3-270m-it."
+            )
+        if architecture == "gemma3_tiny" and weights != "random":
+            yield (
+                f"model.architecture={architecture} has no weights for model.weights={weights} to "
+                "load. Use model.weights=random."
+            )
+
+    def _wrong_rank(self) -> Iterator[str]:
+        shape, rank = ARCHITECTURES[self.model.architecture], self.lora.rank
+        heads = shape.num_heads * shape.head_dim
+        keys_and_values = 2 * shape.num_kv_heads * shape.head_dim  # they share one adapter
+        outputs = {"q_proj": heads, "o_proj": heads}
+        outputs |= dict.fromkeys(("k_proj", "v_proj"), keys_and_values)
+        outputs |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.hidden_dim)
+        module = min(self.lora.target_modules, key=lambda name: outputs[name])
+        width = min(shape.embed_dim, outputs[module])
+        if rank > width:
+            yield (
+                f"lora.rank={rank} is over the width of {module} in "
+                f"model.architecture={self.model.architecture}. Use lora.rank={width} or less."
+            )
+
+    def _wrong_batch(self) -> Iterator[str]:
+        """One step is so many whole rows for each device, in so many whole micro-batches."""
+        length, tokens = self.stage.max_length, self.stage.batch_tokens
+        devices, micro = self.hardware.fsdp, self.hardware.rows_per_micro_batch
+        rows, rest = divmod(tokens, length)
+        rows_per_device = rows // devices
+        if rest:
+            counts = [count for count in (rows, rows + 1) if count]
+            fitting = " or ".join(f"stage.batch_tokens={count * length}" for count in counts)
+            yield (
+                f"stage.batch_tokens={tokens} is not a multiple of stage.max_length={length}. "
+                f"Use {fitting}."
+            )
+        elif rows % devices:
+            yield (
+                f"stage.batch_tokens={tokens} is {rows} rows of stage.max_length={length}, which "
+                f"hardware.fsdp={devices} devices cannot share out evenly. "
+                f"Use stage.batch_tokens={_round_up(rows, devices) * length}."
+            )
+        elif micro < rows_per_device and rows_per_device % micro:
+            divisor = max(size for size in range(1, micro) if rows_per_device % size == 0)
+            more = _round_up(rows_per_device, micro) * devices * length
+            yield (
+                f"stage.batch_tokens={tokens} gives each device {rows_per_device} rows, which "
+                f"hardware.rows_per_micro_batch={micro} does not divide. "
+                f"Use hardware.rows_per_micro_batch={divisor} or stage.batch_tokens={more}."
+            )
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+composition.register(
+    {
+        "experiment_spec": Experiment,
+        "model/model_spec": ModelSpec,
+        "lora/lora_spec": LoraSpec,
+        "data/data_spec": DataSpec,
+        "data/source/gsm_symbolic": GsmSymbolic,
+        "data/source/letter_count": LetterCount,
+        "data/source/number_story": NumberStory,
+        "data/source/product": Product,
+        "data/source/reasoning_gym": ReasoningGym,
+        "data/source/running_sum": RunningSum,
+        "data/source/table": Table,
+        "stage/sft_spec": SFTSpec,
+        "hardware/hardware_spec": HardwareSpec,
+        "tracking/tracking_spec": TrackingSpec,
+    }
+)
+
+
+def compose(overrides: Sequence[str] = (), said: str = "in the overrides") -> Experiment:
+    """The default experiment with overrides such as "lora.rank=4", as on the command line.
+
+    Raises:
+        ConfigError: any wrong key, type, choice or combination.
+    """
+    experiment: Experiment = composition.compose(overrides, said)
+    return experiment
+
+
+def compose_data(overrides: Sequence[str]) -> DataSpec:
+    """A data config alone, from overrides such as "data=running_sum".
+
+    Raises:
+        ConfigError: a mistake in them, or an override of anything but the data.
+    """
+    others = [text for text in overrides if not text.lstrip("+~").startswith("data")]
+    if others:
+        raise ConfigError(f"{' '.join(others)}: only data=... and data.*=... can be given here.")
+    return compose(overrides, "on the command line").data
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The resolved config, as each run's folder keeps it; the inverse of `load`."""
+    text: str = yaml.safe_dump(to_mapping(experiment), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def load(path: Path) -> Experiment:
+    """The experiment that `to_yaml` wrote.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or does not describe an experiment.
+    """
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    experiment = build(mapping, lambda key: f"in {path}") if isinstance(mapping, Mapping) else None
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"{path}: describes no experiment.")
+    return experiment

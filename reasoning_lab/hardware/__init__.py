@@ -1,0 +1,1 @@
+"""The machine that an experiment runs on."""

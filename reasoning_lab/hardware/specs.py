@@ -1,0 +1,26 @@
+"""The machine that an experiment runs on: mesh, number format and how much it computes at once."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from reasoning_lab.config import spec
+
+
+@spec
+class HardwareSpec:
+    """Nothing here changes what is learned, beyond rounding."""
+
+    platform: Literal["cpu", "gpu", "tpu"] = Field(description="JAX platform")
+    fsdp: int = Field(default=1, ge=1, description="devices that share out rows and weights")
+    tp: int = Field(
+        default=1, ge=1, description="devices that share out each matrix (tensor parallel)"
+    )
+    param_dtype: Literal["float32", "bfloat16"] = Field(
+        description="number format of the frozen base; LoRA and optimizer stay in float32"
+    )
+    remat: bool = Field(description="recompute activations going backward, to save memory")
+    rows_per_micro_batch: int = Field(
+        ge=1, description="packed rows that one device computes at once"
+    )
+    eval_batch_size: int = Field(ge=1, description="sequences generated at once")

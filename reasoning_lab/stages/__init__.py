@@ -1,0 +1,1 @@
+"""Recipes: each stage of training is one file that reads top to bottom."""

@@ -1,0 +1,54 @@
+"""Progress bars: where a run is, how fast, and how long it still takes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bar:
+    """One line of progress. Off a terminal it prints a line now and then instead."""
+
+    def __init__(self, console: Console, progress: Progress | None, title: str, total: int) -> None:
+        self._console = console
+        self._progress = progress
+        self._title = title
+        self._total = total
+        self._every = max(1, total // 10)
+        self._printed = 0
+        self._task: Any = progress.add_task(title, total=total, facts="") if progress else None
+
+    def update(self, done: int, facts: str = "") -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, facts=facts)
+        elif done - self._printed >= self._every or done == self._total:
+            self._console.print(f"{self._title} {done}/{self._total}  {facts}".rstrip())
+            self._printed = done
+
+
+@contextmanager
+def progress_bar(console: Console, title: str, total: int) -> Iterator[Bar]:
+    """A bar of `total` units: title, bar, units done, facts, time elapsed and time left."""
+    if not console.is_terminal:
+        yield Bar(console, None, title, total)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(console, progress, title, total)

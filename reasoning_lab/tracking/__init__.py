@@ -1,0 +1,1 @@
+"""Records of runs sent to Weights & Biases, online or kept on disk to be synced later."""

@@ -1,0 +1,147 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reasoning_lab.config import ConfigError
+from reasoning_lab.data.example import Example
+from reasoning_lab.data.sources.table import Table
+
+ROWS = [
+    {"question": f"What is {n} + 1?", "reasoning": f"{n} + 1 = {n + 1}.", "answer": f"{n + 1}"}
+    for n in range(10)
+]
+
+
+def read(source: Table, seed: int = 0) -> list[Example]:
+    return list(source.examples(name="mine", seed=seed))
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def write_csv(path: Path) -> Path:
+    lines = [f'"{row["question"]}",{row["reasoning"]},{row["answer"]}' for row in ROWS]
+    path.write_text("\n".join(["question,reasoning,answer", *lines]), encoding="utf-8-sig")
+    return path
+
+
+def write_json(path: Path) -> Path:
+    path.write_text(json.dumps(ROWS), encoding="utf-8")
+    return path
+
+
+def write_parquet(path: Path) -> Path:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+    return path
+
+
+def test_all_kinds_of_file_give_the_same_examples(tmp_path: Path) -> None:
+    files = [
+        write_jsonl(tmp_path / "a.jsonl", ROWS),
+        write_json(tmp_path / "a.json"),
+        write_csv(tmp_path / "a.csv"),
+        write_parquet(tmp_path / "a.parquet"),
+    ]
+    first, *others = (read(Table(path=str(file))) for file in files)
+
+    assert sorted(example.question for example in first) == sorted(r["question"] for r in ROWS)
+    assert first[0].reasoning is not None
+    assert first[0].reasoning.endswith(f"= {first[0].answer}.")
+    assert others == [first, first, first]
+
+
+def test_rows_are_shuffled_by_seed(tmp_path: Path) -> None:
+    source = Table(path=str(write_jsonl(tmp_path / "a.jsonl", ROWS)))
+
+    assert read(source) == read(source) != read(source, seed=1)
+
+
+def test_a_folder_is_read_whole_but_for_other_files(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", ROWS[:4])
+    write_jsonl(tmp_path / "b.jsonl", ROWS[4:])
+    (tmp_path / "README.md").write_text("not a table")
+
+    assert len(read(Table(path=str(tmp_path)))) == 10
+
+
+def test_csv_cells_keep_their_spelling(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("question,reasoning,answer\nprice?,,1.50\ncode?,NA,007\n")
+
+    found = {example.question: example for example in read(Table(path=str(file)))}
+    assert (found["price?"].answer, found["code?"].answer) == ("1.50", "007")
+    assert (found["price?"].reasoning, found["code?"].reasoning) == (None, "NA")
+
+
+def test_columns_can_be_named_and_reasoning_left_out(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "Two?", "gold": 2}])
+    source = Table(path=str(file), question="prompt", answer="gold", reasoning=None, domain="mine")
+
+    (example,) = read(source)
+    assert (example.question, example.reasoning, example.answer) == ("Two?", None, "2")
+    assert example.domain == "mine"
+
+
+def test_a_separator_splits_trace_and_answer(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"question": "Cats?", "answer": "1 + 1 = 2\n#### 2"}]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+
+    (example,) = read(Table(path=str(file), separator="####"))
+    assert (example.reasoning, example.answer) == ("1 + 1 = 2", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", "", "holds no rows"),
+        ("a.json", "[]", "holds no rows"),
+        ("a.jsonl", '{"question": "a"}\n{"question": ', "line 2 is not JSON"),
+        ("a.jsonl", "[1, 2]", "one object per problem"),
+        ("a.json", "{", "cannot be read"),
+        ("a.csv", 'question,answer\n"open,1', "cannot be read"),
+        ("a.parquet", "not parquet", "cannot be read"),
+        ("a.csv", "prompt,target\na,b", "no column question, reasoning, answer; it has prompt, t"),
+        ("a.csv", "question,reasoning,answer\n1 + 1?,,\n", "row 1 of .* has an empty answer"),
+        ("a.csv", "question,reasoning,answer\n  ,x,2\n", "row 1 of .* has an empty question"),
+        ("a.csv", "question,reasoning,answer\nshort row\n", "row 1 of .* has an empty answer"),
+        ("a.csv", "question,reasoning,answer\nq,<reasoning>r,2\n", "already holds <reasoning>"),
+        ("a.txt", "question", "holds no table"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_explained(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(ConfigError, match=message):
+        read(Table(path=str(tmp_path / name)))
+
+
+def test_bytes_that_are_not_text_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(Table(path=str(tmp_path / "a.jsonl")))
+
+
+def test_a_missing_path_names_the_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources\.mine\.path=.*does not exist") as error:
+        read(Table(path=str(tmp_path / "nowhere.jsonl")))
+    assert error.value.keys == ("data.sources.mine.path",)
+
+
+def test_a_hub_data_set_that_cannot_be_reached_is_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(ConfigError, match="give the local path"):
+        read(Table(path="hf:nobody/no-such-data-set"))

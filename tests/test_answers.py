@@ -1,0 +1,142 @@
+import itertools
+import string
+import time
+from random import Random
+
+import pytest
+
+from reasoning_lab.answers import answers_match
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("42", "42"),
+        (" 42.\n", "42"),
+        ("42.0", "42"),
+        ("042", "42"),
+        ("+42", "42"),
+        ("1,234,567", "1234567"),
+        ("$1,234.50", "1234.5"),
+        ("\\$18", "18"),
+        ("$18$", "18"),
+        ("\\(18\\)", "18"),
+        ("\\boxed{18}", "18"),
+        ("**18**", "18"),
+        ("<answer>18</answer>", "18"),
+        ("-€5", "-5"),
+        ("$-5", "-5"),
+        ("\u22125", "-5"),
+        ("18 dollars", "$18"),
+        ("18 km", "18"),
+        ("18 Kilometers", "18 km"),
+        ("1/2", "0.5"),
+        ("\\frac{1}{2}", "0.5"),
+        ("2/4", "1/2"),
+        ("1 1/2", "1.5"),
+        ("-1 1/2", "-1.5"),
+        ("1e3", "1000"),
+        ("70%", "0.7"),
+        ("70 percent", "70 %"),
+        (".5", "0.5"),
+        ("0.1", "1/10"),
+        ("Paris.", "paris"),
+        ("( 1, 2 )", "(1,2)"),
+        ("3 : 2", "3:2"),
+        ("NaN", "nan"),
+        ("9^9^9^9", "9^9^9^9"),
+    ],
+)
+def test_same_answer(given: str, expected: str) -> None:
+    assert answers_match(given, expected)
+    assert answers_match(expected, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", ""),
+        (" ", "0"),
+        ("41", "42"),
+        ("4 2", "42"),
+        ("42 43", "42"),
+        ("-42", "42"),
+        ("--42", "42"),
+        ("-$-42", "42"),
+        ("3:2", "3"),
+        ("3:2", "1.5"),
+        ("70%", "70"),
+        ("120k", "120"),
+        ("5m", "5"),
+        ("5M", "5"),
+        ("2 million", "2"),
+        ("3 dozen", "3"),
+        ("50 cents", "50"),
+        ("18 km", "18 miles"),
+        ("18 km", "18 m"),
+        ("$18", "€18"),
+        ("$18 km", "18"),
+        ("1,23", "123"),
+        ("1,2345", "12345"),
+        ("1,2", "12"),
+        ("0.3333", "1/3"),
+        ("1/0", "0"),
+        ("0/0", "0"),
+        ("2^3", "8"),
+        ("9^9^9^9", "9"),
+        ("1e999999999", "1"),
+        ("NaN", "0"),
+        ("inf", "1e999"),
+        ("²", "2"),
+        ("٣", "3"),
+        ("= 42", "42"),
+        ("42 apples", "42"),
+        ("40 + 2", "42"),
+        ("London", "Paris"),
+    ],
+)
+def test_different_answer(given: str, expected: str) -> None:
+    assert not answers_match(given, expected)
+    assert not answers_match(expected, given)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "9" * 10**6,
+        "1e999999999",
+        "1e" + "9" * 10**6,
+        "9^9^9^9",
+        "1/" * 10**5,
+        "-" * 10**6,
+        "1," * 10**6,
+        " " * 10**6,
+        "$" * 10**6,
+        "\\frac{1}{" * 10**5,
+        "(" * 10**6,
+        "\ud800",
+        "\x00",
+    ],
+)
+def test_hostile_answers_are_wrong_and_fast(hostile: str) -> None:
+    started = time.process_time()
+
+    assert not answers_match(hostile, "7")
+    assert not answers_match("7", hostile)
+    assert time.process_time() - started < 1
+
+
+def test_a_long_text_is_still_itself() -> None:
+    assert answers_match("9" * 10**6, "9" * 10**6)
+    assert not answers_match("9" * 10**6, "9" * 10**6 + "0")
+
+
+def test_no_short_string_raises() -> None:
+    alphabet = "0.,/-+$%e \\{}*€:" + "k"
+    for length in range(4):
+        for letters in itertools.product(alphabet, repeat=length):
+            answers_match("".join(letters), "1")
+    random = Random(0)
+    for _ in range(20_000):
+        text = "".join(random.choices(string.printable + alphabet * 3, k=random.randint(4, 40)))
+        answers_match(text, "1")
