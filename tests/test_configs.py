@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from pydantic.dataclasses import is_pydantic_dataclass
 
 from reasoning_lab.config import ConfigError, composition

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from reasoning_lab.experiment import compose, load
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml  # type: ignore[import-untyped]
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override

@@ -60,7 +60,7 @@ def build_mixture(spec: DataSpec, *, held_out: int, seed: int) -> Mixture:
     Raises:
         ConfigError: a source has too few distinct problems, or too few with reasoning.
     """
-    intakes = _hold_out(spec, held_out=held_out, seed=seed)
+    intakes = _hold_out(spec, held_out=held_out, seed=seed, asked=_Problems())
     asked = _Problems(example for intake in intakes for example in intake.held_out)
     taught = _Problems()
     for intake in intakes:
@@ -74,22 +74,25 @@ def build_mixture(spec: DataSpec, *, held_out: int, seed: int) -> Mixture:
     )
 
 
-def build_held_out(spec: DataSpec, *, held_out: int, seed: int) -> tuple[Example, ...]:
+def build_held_out(
+    spec: DataSpec, *, held_out: int, seed: int, trained_on: Iterable[Example] = ()
+) -> tuple[Example, ...]:
     """The held-out problems that `build_mixture` takes, where nothing is to be trained.
+
+    None of `trained_on` is among them, whatever data and number of problems are asked for.
 
     Raises:
         ConfigError: a source has too few distinct problems.
     """
-    intakes = _hold_out(spec, held_out=held_out, seed=seed)
+    intakes = _hold_out(spec, held_out=held_out, seed=seed, asked=_Problems(trained_on))
     return tuple(example for intake in intakes for example in intake.held_out)
 
 
-def _hold_out(spec: DataSpec, *, held_out: int, seed: int) -> list["_Intake"]:
+def _hold_out(spec: DataSpec, *, held_out: int, seed: int, asked: "_Problems") -> list["_Intake"]:
     intakes = [
         _Intake(name, source.examples(name=name, seed=seed))
         for name, source in spec.sources.items()
     ]
-    asked = _Problems()
     for intake in intakes:
         intake.take_held_out(held_out, asked=asked)
     return intakes

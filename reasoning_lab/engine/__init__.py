@@ -1,1 +1,2 @@
-"""Models, LoRA, losses, training and generation: the only room that imports tunix, flax and orbax."""
+"""Models, LoRA, losses, training and generation: the only room that imports tunix, flax and
+orbax."""

@@ -21,7 +21,7 @@ def restore_lora(policy: Policy, checkpoint_dir: Path) -> int:
         step, _ = manager.maybe_restore(policy.lora, restore_only_lora_params=True)
     except ValueError as error:
         raise ConfigError(
-            f"{checkpoint_dir}: the checkpoint does not fit model and lora of the run's config.yaml "
+            f"{checkpoint_dir}: the checkpoint does not fit model and lora in config.yaml "
             f"({str(error).splitlines()[0]})."
         ) from error
     finally:

@@ -13,7 +13,7 @@ from reasoning_lab.hardware.specs import HardwareSpec
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 _REMEDIES = {
     "cpu": "Set XLA_FLAGS=--xla_force_host_platform_device_count to the number of devices.",
-    "gpu": "Install the GPU build, pip install 'reasoning_lab[cuda]', and check that nvidia-smi works.",
+    "gpu": "Install the GPU build, pip install 'reasoning_lab[cuda]', and try nvidia-smi.",
     "tpu": "Install the TPU build, pip install 'reasoning_lab[tpu]', on a machine with a TPU.",
 }
 
@@ -22,7 +22,8 @@ def start(hardware: HardwareSpec) -> Mesh:
     """Start JAX on the chosen platform with a persistent compilation cache, and lay out the mesh.
 
     Raises:
-        ConfigError: the platform is not there, or has another number of devices than the mesh needs.
+        ConfigError: the platform is not there, or has another number of devices than the mesh
+            needs.
     """
     jax.config.update("jax_platforms", _PLATFORMS[hardware.platform])
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
@@ -38,15 +39,16 @@ def start(hardware: HardwareSpec) -> Mesh:
     needed = hardware.fsdp * hardware.tp
     if len(devices) != needed:
         raise ConfigError(
-            f"hardware.fsdp={hardware.fsdp} x hardware.tp={hardware.tp} needs {needed} devices, and "
-            f"this machine has {len(devices)} ({devices[0].device_kind}). "
+            f"hardware.fsdp={hardware.fsdp} x hardware.tp={hardware.tp} needs {needed} devices, "
+            f"and this machine has {len(devices)} ({devices[0].device_kind}). "
             f"Use hardware.fsdp={len(devices)} hardware.tp=1."
         )
     return Mesh(np.array(devices).reshape(hardware.fsdp, hardware.tp), ("fsdp", "tp"))
 
 
 def shard_base(base: Any, mesh: Mesh) -> Any:
-    """Spread every large weight over all devices along its longest axis that divides; copy the rest."""
+    """Spread every large weight over all devices along its longest axis that divides; copy the
+    rest."""
 
     def place(x: jax.Array) -> jax.Array:
         spec: list[Any] = [None] * x.ndim
@@ -54,7 +56,8 @@ def shard_base(base: Any, mesh: Mesh) -> Any:
             if x.ndim > 1 and x.shape[axis] % mesh.size == 0:
                 spec[axis] = mesh.axis_names
                 break
-        return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+        placed: jax.Array = jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
+        return placed
 
     return jax.tree.map(place, base) if mesh.size > 1 else base
 

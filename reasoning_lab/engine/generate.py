@@ -1,7 +1,8 @@
 """Batched generation: one prefill, then a compiled loop over cached tokens.
 
-`prefill` and `decode` are pure and jitted at module level. Shapes are rounded up, so a handful of programs
-serves every batch; `Generator` is the host side, which batches prompts, streams text and applies stop strings.
+`prefill` and `decode` are pure and jitted at module level. Shapes are rounded up, so a handful of
+programs serves every batch; `Generator` is the host side, which batches prompts, streams text and
+applies stop strings.
 """
 
 import functools
@@ -25,15 +26,15 @@ from reasoning_lab.engine.transformer import (
     logits,
 )
 
-_ROUND_TO = 32
-"""Prompt and completion lengths are rounded up to a multiple of this many tokens."""
+_SLOTS = 64
+"""Prefix, prompt and completion lengths are rounded up to multiples of this many tokens."""
 
 
 class DecodeState(NamedTuple):
     """What the decoding loop carries; every array has B rows.
 
-    Prompts occupy the first P slots of the cache, with unused slots behind shorter ones; generated token j
-    sits in slot P + j of every row, at position prompt_length + j.
+    A prompt occupies slots of the first S - room, with unused ones behind prefix and prompt;
+    generated token j sits in slot S - room + j of every row, at position prompt_length + j.
     """
 
     cache: KVCache
@@ -47,11 +48,12 @@ class DecodeState(NamedTuple):
     key: Array
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "target_modules", "max_new_tokens", "greedy"))
+@functools.partial(jax.jit, static_argnames=("arch", "target_modules", "room", "greedy"))
 def prefill(
     params: Any | None,
     base: Base,
     prefix: Array,
+    prefix_length: Array | int,
     tokens: Array,
     lengths: Array,
     lora_scale: Array | float,
@@ -60,39 +62,41 @@ def prefill(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
-    max_new_tokens: int,
+    room: int,
     greedy: bool,
 ) -> DecodeState:
     """Read prompts and choose the first token of each.
 
     Args:
         params: LoRA weights, or None for the base model.
-        prefix: int32 [L], how every prompt begins; computed once. L may be 0.
+        prefix: int32 [L], how every prompt begins, padded behind; computed once. L may be 0.
+        prefix_length: real tokens in it.
         tokens: int32 [B, P], what follows, padded behind.
         lengths: int32 [B], real tokens in each row of `tokens`, at least 1.
     """
     (L,), (B, P) = prefix.shape, tokens.shape
-    S = L + P + max_new_tokens
+    S = L + P + room
     layers = as_layers(params, target_modules) if params else None
-    positions = jnp.arange(S)[None]
+    slots = jnp.arange(S)[None]
+    positions = jnp.where(slots < L, slots, prefix_length + slots - L)
     cache = init_cache(arch, 1, S, base["embedding"].dtype)
     read = functools.partial(hidden_states_with_cache, arch, base, layers, lora_scale)
+    valid = slots < prefix_length
     if L:
-        _, cache = read(prefix[None], positions[:, :L], cache, positions, positions < L, 0)
+        _, cache = read(prefix[None], positions[:, :L], cache, positions, valid, 0)
     cache = jax.tree.map(lambda x: jnp.broadcast_to(x, (B, *x.shape[1:])), cache)
     positions = jnp.broadcast_to(positions, (B, S))
-    lengths = L + lengths
-    valid = positions < lengths[:, None]
+    valid = valid | ((slots >= L) & (slots < L + lengths[:, None]))
     hidden, cache = read(tokens, positions[:, L : L + P], cache, positions, valid, L)
-    last = jnp.take_along_axis(hidden, (lengths - L - 1)[:, None, None], axis=1)[:, 0]
+    last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
     key, sample_key = jax.random.split(key)
     return DecodeState(
         cache=cache,
         slot_positions=positions,
         slot_valid=valid,
-        generated=jnp.zeros((B, max_new_tokens), jnp.int32),
+        generated=jnp.zeros((B, room), jnp.int32),
         next_token=_choose(arch, base, last, temperature, sample_key, greedy),
-        next_position=lengths,
+        next_position=prefix_length + lengths,
         finished=jnp.zeros(B, bool),
         step=jnp.int32(0),
         key=key,
@@ -203,7 +207,7 @@ class Generator:
 
     def complete(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[list[int]],
         max_new_tokens: int,
         *,
         temperature: float = 0.0,
@@ -227,7 +231,7 @@ class Generator:
 
     def stream(
         self,
-        prompt: Sequence[int],
+        prompt: list[int],
         max_new_tokens: int,
         *,
         temperature: float = 0.0,
@@ -242,7 +246,7 @@ class Generator:
                 yield settled[len(shown) :]
                 shown = settled
 
-    def _batches(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    def _batches(self, prompts: Sequence[list[int]]) -> Iterator[list[int]]:
         """Indices of prompts that begin alike, so that their common prefix is read once."""
         order = sorted(range(len(prompts)), key=lambda i: prompts[i])
         for start in range(0, len(order), self.batch_size):
@@ -250,7 +254,7 @@ class Generator:
 
     def _run(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[list[int]],
         max_new_tokens: int,
         check_every: int,
         temperature: float,
@@ -259,8 +263,10 @@ class Generator:
         """All completions so far, after every `check_every` tokens."""
         greedy = temperature == 0
         rows = min(self.batch_size, 1 << (len(prompts) - 1).bit_length())  # a power of two
-        shared = _common_prefix(prompts) // _ROUND_TO * _ROUND_TO
-        width = _round_up(max(map(len, prompts)) - shared, _ROUND_TO)
+        shared = _common_prefix(prompts)
+        prefix = np.zeros(_round_up(shared, _SLOTS), np.int32)
+        prefix[:shared] = prompts[0][:shared]
+        width = _round_up(max(map(len, prompts)) - shared, _SLOTS)
         tokens = np.zeros((rows, width), np.int32)
         lengths = np.ones(rows, np.int32)
         for row, prompt in enumerate(prompts):
@@ -271,13 +277,14 @@ class Generator:
         state = prefill(
             self.params,
             self.base,
-            np.asarray(prompts[0][:shared], np.int32),
+            prefix,
+            shared,
             tokens,
             lengths,
             scale,
             temperature_,
             jax.random.key(seed),
-            max_new_tokens=_round_up(max_new_tokens, _ROUND_TO),
+            room=_round_up(max_new_tokens, _SLOTS),
             **static,
         )
         state = state._replace(finished=jnp.arange(rows) >= len(prompts))
@@ -313,7 +320,7 @@ class Generator:
         return Completion(text, tokens, truncated=not (ends.size or stopped))
 
 
-def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+def _common_prefix(prompts: Sequence[list[int]]) -> int:
     """Tokens that all prompts begin with, leaving each at least one of its own."""
     first, last = min(prompts), max(prompts)  # in sorted order these differ the earliest
     most = min(map(len, prompts)) - 1

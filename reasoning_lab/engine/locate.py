@@ -40,7 +40,8 @@ def model_folder(model: ModelSpec) -> Path:
 
 
 def tokenizer_file(model: ModelSpec, folder: Path) -> Path:
-    """`tokenizer.model` beside the weights, one level up (Kaggle), or where model.tokenizer says."""
+    """`tokenizer.model` beside the weights, one level up (Kaggle), or where model.tokenizer
+    says."""
     if model.tokenizer is not None:
         path = Path(model.tokenizer).expanduser()
         candidates = [path, path / "tokenizer.model"]
@@ -56,7 +57,8 @@ def tokenizer_file(model: ModelSpec, folder: Path) -> Path:
 
 
 def orbax_folder(folder: Path) -> Path:
-    """The checkpoint itself: the folder, or its only subfolder that is one (Kaggle's gemma2-2b-it/)."""
+    """The checkpoint itself: the folder, or its only subfolder that is one (Kaggle's
+    gemma2-2b-it/)."""
     inside = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
     found = [p for p in inside if any((p / m).exists() for m in ("_METADATA", "checkpoint"))]
     if not found:
@@ -94,8 +96,8 @@ def _from_hugging_face(repo: str, revision: str | None) -> Path:
         raise ConfigError(f"{where}: no revision {revision!r} (model.revision).") from error
     except RepositoryNotFoundError as error:
         raise ConfigError(
-            f"{where}: no such model, or your token may not see it. Check the name, and log in with "
-            "`hf auth login` or HF_TOKEN if it is private or gated."
+            f"{where}: no such model, or your token may not see it. Check the name, and "
+            "log in with `hf auth login` or HF_TOKEN if it is private or gated."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ConfigError(
@@ -119,11 +121,11 @@ def _from_kaggle(handle: str) -> Path:
     except (KaggleApiHTTPError, UnauthenticatedError) as error:
         raise ConfigError(
             f"{where}: Kaggle refused ({error}).\n"
-            f"  Accept the licence at https://www.kaggle.com/models/{'/'.join(handle.split('/')[:2])} "
-            "and set KAGGLE_USERNAME and KAGGLE_KEY (or KAGGLE_API_TOKEN)."
+            "  Accept the model's licence on its Kaggle page, and set KAGGLE_USERNAME and "
+            "KAGGLE_KEY (or KAGGLE_API_TOKEN)."
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"{where}: Kaggle cannot be reached ({type(error).__name__}). In a Kaggle notebook attach the "
-            "model and set model.location to its folder under /kaggle/input."
+            f"{where}: Kaggle cannot be reached ({type(error).__name__}). On Kaggle, attach "
+            "the model and set model.location to its folder under /kaggle/input."
         ) from error

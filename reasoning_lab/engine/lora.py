@@ -1,9 +1,11 @@
 """LoRA (arXiv 2106.09685): weights, initialisation, and the layout in which Tunix stores them.
 
-Two views of the same arrays. The pure functions read `LoraLayers`, a list of {projection: {"a", "b"}}.
-Checkpoints, Tunix's trainer and the competition's loader read an nnx module whose LoRAParam paths are those
-that qwix gives Tunix's own Gemma models: layers.0.attn.q_einsum.w_lora_a and so on. `LoraModel` is that
-module with the LoRA weights alone: the frozen base stays outside, so nothing copies, saves or donates it.
+Two views of the same arrays. The pure functions read `LoraLayers`, a list of {projection: {"a",
+"b"}}. Checkpoints, Tunix's trainer and the competition's loader read an nnx module whose LoRAParam
+paths are those that qwix gives Tunix's own Gemma models: layers.0.attn.q_einsum.w_lora_a and so on.
+`LoraModel` is that
+module with the LoRA weights alone: the frozen base stays outside, so nothing copies, saves or
+    donates it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,8 @@ from reasoning_lab.engine.specs import LoraSpec
 
 Array = jax.Array
 Params = Mapping[str, Any]
-"""A pytree of float32 arrays, {"layers": {0: {"attn": {"q_einsum": {"w_lora_a": ..., "w_lora_b": ...}}}}}."""
+"""A pytree of float32 arrays, {"layers": {0: {"attn": {"q_einsum": {"w_lora_a": ..., "w_lora_b":
+...}}}}}."""
 
 TUNIX_PATHS = {
     "q_proj": ("attn", "q_einsum", "w"),
@@ -76,7 +79,8 @@ def init_params(arch: Architecture, spec: LoraSpec, seed: int) -> Params:
 def as_layers(params: Params, target_modules: tuple[str, ...]) -> list[dict[str, dict[str, Array]]]:
     """The transformer's view of nested LoRA weights.
 
-    Tunix fuses keys and values, so adapting only one of the two means holding the other half of B at zero.
+    Tunix fuses keys and values, so adapting only one of the two means holding the other half of B
+    at zero.
     """
     halves = jnp.array([name in target_modules for name in ("k_proj", "v_proj")], jnp.float32)
     layers = []

@@ -1,10 +1,10 @@
 """Log-probabilities of given tokens without full-vocabulary logits in memory.
 
 For a frozen output embedding E the gradient of log p(target) with respect to the hidden state is
-(onehot - p) @ E, known as soon as p is. So the forward pass computes it chunk by chunk and keeps [M, D]
-instead of [M, V] (the idea of Liger's fused linear cross entropy, arXiv 2410.10989), and the backward pass
-is one multiplication by the incoming cotangent. Two matrix products with E in all, where recomputing the
-logits would take three.
+(onehot - p) @ E, known as soon as p is. So the forward pass computes it chunk by chunk and keeps
+[M, D] instead of [M, V] (the idea of Liger's fused linear cross entropy, arXiv 2410.10989), and the
+backward pass is one multiplication by the incoming cotangent. Two matrix products with E in all,
+where recomputing the logits would take three.
 """
 
 import functools
@@ -31,8 +31,8 @@ def target_log_probs(
 ) -> Array:
     """log p(target) under softmax(logits / temperature), float32 [B, T]; 0 where the mask is off.
 
-    Only positions under the mask cost anything: they are moved to the front of their row, and chunks
-    without any are skipped. Differentiable in `hidden` alone.
+    Only positions under the mask cost anything: they are moved to the front of their row, and
+        chunks without any are skipped. Differentiable in `hidden` alone.
 
     Args:
         hidden: [B, T, D], the state from which each target is predicted.

@@ -23,7 +23,8 @@ def adamw_direction(
 ) -> optax.GradientTransformation:
     """Clipped AdamW (arXiv 1711.05101) without the learning rate, which is an argument of the step.
 
-    Cached, because jit tells transformations apart by identity: the runs of a sweep share one program.
+    Cached, because jit tells transformations apart by identity: the runs of a sweep share one
+        program.
     """
     return optax.chain(
         optax.clip_by_global_norm(max_grad_norm),
@@ -79,16 +80,16 @@ def train_step(
 ) -> tuple[Any, Any, dict[str, Array]]:
     """Accumulate gradients over micro-batches and update once.
 
-    Every target token of the step weighs the same, in whichever micro-batch it lies: sums are accumulated
-    and divided once, where optax.MultiSteps would average micro-batch means.
+    Every target token of the step weighs the same, in whichever micro-batch it lies: sums are
+    accumulated and divided once, where optax.MultiSteps would average micro-batch means.
 
     Args:
         params: LoRA weights; donated.
         batch: arrays with a leading micro-batch axis, [A, rows, length].
 
     Returns:
-        New LoRA weights, new optimizer state, and float32 scalars: loss (nats per target token), grad_norm
-        (before clipping), target_tokens.
+        New LoRA weights, new optimizer state, and float32 scalars: loss (nats per target token),
+            grad_norm (before clipping), target_tokens.
     """
     loss_fn = functools.partial(summed_loss, arch=arch, target_modules=target_modules, remat=remat)
 

@@ -1,7 +1,8 @@
 """Gemma's SentencePiece tokenizer and turn template.
 
-Tokens that end a turn are decided here once: <eos> and <end_of_turn>. Gemma's instruction-tuned models
-stop at the latter, which Tunix's sampler does not know (github.com/google/tunix issues 842 and 592).
+Tokens that end a turn are decided here once: <eos> and <end_of_turn>. Gemma's instruction-tuned
+    models stop at the latter, which Tunix's sampler does not know (github.com/google/tunix issues
+    842 and 592).
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,8 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 class Tokenizer:
     """Text <-> token ids, with Gemma's turns.
 
-    The control tokens come only from the template: markers inside the user's own text are removed, so that
-    no row of data and no question can open or close a turn.
+    The control tokens come only from the template: markers inside the user's own text are removed,
+        so that no row of data and no question can open or close a turn.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -76,7 +77,8 @@ class Tokenizer:
         return [self._processor.id_to_piece(int(i)).replace("\u2581", " ") for i in ids]
 
     def prompt(self, text: str) -> list[int]:
-        """<bos><start_of_turn>user\\n{text}<end_of_turn>\\n<start_of_turn>model\\n, the start of the model's turn."""
+        """<bos><start_of_turn>user\\n{text}<end_of_turn>\\n<start_of_turn>model\\n, the start of
+        the model's turn."""
         newline = self._newline
         return [
             *(self.bos_id, self._start_of_turn),
@@ -90,7 +92,8 @@ class Tokenizer:
         return [self.bos_id, *self.encode(text)]
 
     def completion(self, text: str) -> list[int]:
-        """{text}<end_of_turn>: what the model is trained to produce after `prompt`, end marker included."""
+        """{text}<end_of_turn>: what the model is trained to produce after `prompt`, end marker
+        included."""
         return [*self.encode(text.strip()), self.end_of_turn_id]
 
     @cached_property
@@ -107,8 +110,8 @@ def _without_markers(text: str) -> str:
 def sentencepiece_model(pieces: list[str], scores: list[float], types: list[int]) -> bytes:
     """A serialised SentencePiece BPE model from a GGUF's token table.
 
-    <unk> must be UNKNOWN although GGUF calls it a control token, and the other control tokens USER_DEFINED,
-    so that <start_of_turn> has an id that text can reach.
+    <unk> must be UNKNOWN although GGUF calls it a control token, and the other control tokens
+    USER_DEFINED, so that <start_of_turn> has an id that text can reach.
     """
     from sentencepiece import sentencepiece_model_pb2 as pb
 

@@ -1,11 +1,15 @@
-"""SFT on Tunix's PeftTrainer: its loop, checkpoints and metrics; our step, data order and learning rate.
+"""SFT on Tunix's PeftTrainer: its loop, checkpoints and metrics; our step, data order and learning
+rate.
 
 What is plugged in where:
-- `create_train_step_fn`: the pure `train_step`, so that only LoRA state crosses the jit boundary. Stock Tunix
+- `create_train_step_fn`: the pure `train_step`, so that only LoRA state crosses the jit boundary.
+  Stock Tunix
   passes the whole undonated model through jit and returns it every step.
-- `data_hooks`: batch i for step i. Stock Tunix replays and discards the data of finished steps on resume
+- `data_hooks`: batch i for step i. Stock Tunix replays and discards the data of finished steps on
+  resume
   (github.com/google/tunix issues 2288 and 2290).
-- `custom_backend` of the metrics logger: whole records per step, without the JAX and Orbax scalars that share
+- `custom_backend` of the metrics logger: whole records per step, without the JAX and Orbax scalars
+  that share
   Tunix's channel.
 """
 
@@ -14,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
@@ -39,13 +42,14 @@ class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
 
 
-class SFTTrainer(peft_trainer.PeftTrainer):  # type: ignore[misc]
+class SFTTrainer(peft_trainer.PeftTrainer):
     """Trains the LoRA weights of a Policy; goes on from the newest checkpoint in `checkpoint_dir`.
 
     Args:
         batch_fn: the rows of each step.
         max_steps: optimizer steps in all; also the length of the learning-rate schedule.
-        micro_batches: equal parts into which the rows of a step are cut, computed one after another.
+        micro_batches: equal parts into which the rows of a step are cut, computed one after
+            another.
         remat: recompute activations in the backward pass.
     """
 
@@ -73,7 +77,8 @@ class SFTTrainer(peft_trainer.PeftTrainer):  # type: ignore[misc]
             stage.adam_b1, stage.adam_b2, stage.weight_decay, stage.max_grad_norm
         )
         config = peft_trainer.TrainingConfig(
-            # Tunix would average evaluation batches whatever their token counts: see `held_out_loss`.
+            # Tunix would average evaluation batches whatever their token counts: see
+            # `held_out_loss`.
             eval_every_n_steps=max_steps,
             checkpoint_root_directory=str(checkpoint_dir.absolute()),
             checkpointing_options=ocp.CheckpointManagerOptions(
@@ -90,10 +95,12 @@ class SFTTrainer(peft_trainer.PeftTrainer):  # type: ignore[misc]
         self.with_training_hooks(_FiniteLoss())
 
     def fit(self, on_step: OnStep = _nothing, after_step: AfterStep = _nothing) -> int:
-        """Train to `max_steps` or until `stop_requested`, save, and return the number of steps done.
+        """Train to `max_steps` or until `stop_requested`, save, and return the number of steps
+        done.
 
         Args:
-            on_step: called with a step's number (from 1) and metrics once they have left the device, which
+            on_step: called with a step's number (from 1) and metrics once they have left the
+                device, which
                 is while the next step runs.
             after_step: called with a step's number as soon as its weights are in the policy.
 
@@ -106,7 +113,8 @@ class SFTTrainer(peft_trainer.PeftTrainer):  # type: ignore[misc]
         return int(self.train_steps)
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step (from 0): linear warm-up, then a cosine. Data, not part of the program."""
+        """The rate of a step (from 0): linear warm-up, then a cosine. Data, not part of the
+        program."""
         stage = self._stage
         warmup = math.ceil(self.max_steps * stage.warmup_ratio)
         if step < warmup:
@@ -139,7 +147,8 @@ class SFTTrainer(peft_trainer.PeftTrainer):  # type: ignore[misc]
         return step
 
     def next_batch(self) -> sft_step.Batch | None:
-        """The batch of the coming step with a leading micro-batch axis, or None when training ends."""
+        """The batch of the coming step with a leading micro-batch axis, or None when training
+        ends."""
         if self.stop_requested or self.train_steps >= self.max_steps:
             return None
         batch = {
@@ -198,7 +207,7 @@ class _StepRecords:
         self._metrics = {}
 
 
-class _Batches(hooks.DataHooks):  # type: ignore[misc]
+class _Batches(hooks.DataHooks):
     def load_next_train_batch(self, train_ctx: SFTTrainer) -> sft_step.Batch | None:
         return train_ctx.next_batch()
 
@@ -206,7 +215,7 @@ class _Batches(hooks.DataHooks):  # type: ignore[misc]
         return None
 
 
-class _FiniteLoss(hooks.TrainingHooks):  # type: ignore[misc]
+class _FiniteLoss(hooks.TrainingHooks):
     def on_train_start(self, train_ctx: SFTTrainer) -> None: ...
 
     def on_train_end(self, train_ctx: SFTTrainer) -> None: ...

@@ -1,17 +1,21 @@
 """The Gemma decoder as pure functions of (base weights, LoRA weights, tokens).
 
-Why not the Tunix model classes: they hold weights in nnx modules, take no segment ids, always compute
-full-vocabulary logits, and store projections in an order that XLA:CPU multiplies slowly. These functions
-compute the same numbers (tests/engine/test_transformer.py compares them with Tunix's own Gemma and Gemma3
-to float32 rounding) and can be jitted once, vmapped over adapters, and differentiated in the LoRA alone.
+Tunix's model classes hold weights in nnx modules, take no segment ids, always compute
+full-vocabulary logits, and store projections in an order that XLA:CPU multiplies slowly. These
+functions compute the same numbers (tests/engine/test_transformer.py compares them with Tunix's own
+Gemma and Gemma3 to float32 rounding) and can be jitted once, vmapped over adapters, and
+differentiated in the LoRA alone.
 
-Weights are nested dicts of arrays. `base` holds `embedding` [V, D], `final_norm` [D] and `layers`, a list of
+Weights are nested dicts of arrays. `base` holds `embedding` [V, D], `final_norm` [D] and `layers`,
+a list of
 
-    q_proj [D, N, H]   kv_proj [D, 2, K, H]   o_proj [N, H, D]   gate_proj, up_proj [D, F]   down_proj [F, D]
-    pre_attention_norm, pre_ffw_norm [D], and where the model has them post_attention_norm, post_ffw_norm [D],
-    q_norm, k_norm [H]; RMSNorm multiplies by 1 + weight.
+    q_proj [D, N, H]   kv_proj [D, 2, K, H]   o_proj [N, H, D]
+    gate_proj, up_proj [D, F]   down_proj [F, D]
+    pre_attention_norm, pre_ffw_norm [D], and where the model has them
+    post_attention_norm, post_ffw_norm [D], q_norm, k_norm [H]
 
-`lora` is a list with one dict per layer, {projection: {"a": [..in, R], "b": [R, ..out]}}; see engine/lora.py.
+RMSNorm multiplies by 1 + weight. `lora` is a list with one dict per layer,
+{projection: {"a": [..in, R], "b": [R, ..out]}}; see engine/lora.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,11 +92,11 @@ def hidden_states_with_cache(
     cache_valid: Array,
     write_index: Array | int,
 ) -> tuple[Array, KVCache]:
-    """Hidden states [B, T, D] of new tokens, which see the cache and (causally, by position) each other.
+    """Hidden states [B, T, D] of new tokens, which see the cache and, causally, each other.
 
     Args:
         tokens, positions: int32 [B, T].
-        cache: per layer k and v [B, S, K, H]; the new keys go to slots write_index .. write_index + T - 1.
+        cache: per layer k and v [B, S, K, H]; new keys go to the T slots from write_index on.
         cache_positions: int32 [B, S], the position held (or about to be held) by each slot.
         cache_valid: bool [B, S], slots that hold a token once the new ones are written.
     """
@@ -121,8 +125,8 @@ def init_cache(arch: Architecture, batch: int, slots: int, dtype: jnp.dtype) -> 
 def logits(arch: Architecture, base: Base, hidden: Array) -> Array:
     """Full-vocabulary logits: hidden [M, D] -> float32 [V, M].
 
-    The vocabulary leads because XLA:CPU multiplies embedding [V, D] by hidden^T almost twice as fast as
-    hidden by embedding^T; other back-ends do not mind.
+    The vocabulary leads because XLA:CPU multiplies embedding [V, D] by hidden^T almost twice as
+    fast as hidden by embedding^T; other back-ends do not mind.
     """
     raw = jnp.einsum("vd,md->vm", base["embedding"], hidden, preferred_element_type=jnp.float32)
     return softcap(raw, arch.final_softcap)
@@ -180,7 +184,7 @@ def _layer(
 
 
 def _attend(arch: Architecture, query: Array, key: Array, value: Array, mask: Array) -> Array:
-    """Grouped-query attention: query [B, T, N, H], key and value [B, S, K, H], mask [B, T, S] -> [B, T, N, H]."""
+    """Grouped-query attention: query [B, T, N, H], key, value [B, S, K, H] -> [B, T, N, H]."""
     B, T, N, H = query.shape
     grouped = query.reshape(B, T, key.shape[2], N // key.shape[2], H)
     scores = jnp.einsum("btkgh,bskh->bkgts", grouped, key, preferred_element_type=jnp.float32)
@@ -200,7 +204,7 @@ def _attention_masks(
 
 
 def _rope_tables(arch: Architecture, positions: Array) -> dict[str, tuple[Array, Array]]:
-    """cos and sin [B, T, 1, H/2] of the rotary embedding (arXiv 2104.09864) for each kind of layer."""
+    """cos and sin [B, T, 1, H/2] of the rotary embedding (arXiv 2104.09864) by kind of layer."""
     exponent = 2 * jnp.arange(arch.head_dim // 2) / arch.head_dim
 
     def table(rope_base: float) -> tuple[Array, Array]:

@@ -1,4 +1,5 @@
-"""Base weights from safetensors, Orbax or a seed, checked: every tensor present, of the right shape, used once."""
+"""Base weights from safetensors, Orbax or a seed, checked: every tensor present, of the right
+shape, used once."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,7 +47,8 @@ def shapes(arch: Architecture) -> dict[str, Any]:
 
 
 def random_base(arch: Architecture, seed: int, dtype: jnp.dtype) -> dict[str, Any]:
-    """Weights of scale 1/sqrt(inputs), norms at zero: gives a model that trains, for tests and dry runs."""
+    """Weights of scale 1/sqrt(inputs), norms at zero: gives a model that trains, for tests and dry
+    runs."""
     leaves, tree = jax.tree.flatten(shapes(arch), is_leaf=lambda x: isinstance(x, tuple))
     keys = jax.random.split(jax.random.key(seed), len(leaves))
     values = [
@@ -158,7 +160,8 @@ def _hugging_face_rules(arch: Architecture) -> dict[str, Any]:
                 "post_ffw_norm": plain("post_feedforward_layernorm"),
             }
         else:
-            # Gemma 1 has two norms a layer, and Hugging Face names the second after its place in Llama.
+            # Gemma 1 has two norms a layer, and Hugging Face names the second after its place in
+            # Llama.
             rules |= {"pre_ffw_norm": plain("post_attention_layernorm")}
         return rules
 
@@ -237,8 +240,8 @@ def _assemble(
         fits = value.shape[1:] == shape[1:] if is_embedding else value.shape == shape
         if not fits:
             raise ConfigError(
-                f"{where}: {' + '.join(sources)} gives {value.shape} where this model needs {shape}. "
-                "Does model.architecture match these weights?"
+                f"{where}: {' + '.join(sources)} gives {value.shape} where this model needs "
+                f"{shape}. Does model.architecture match these weights?"
             )
         values.append(value)
     base: dict[str, Any] = jax.tree.unflatten(tree, values)

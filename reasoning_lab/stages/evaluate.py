@@ -1,4 +1,5 @@
-"""Measure a policy on held-out problems: the base model as it is, the base model shown how, and the tuned one."""
+"""Measure a policy on held-out problems: the base model as it is, the base model shown how, and the
+tuned one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ class Judged:
     def summary(self) -> Summary:
         return summarise(self.name, self.scored)
 
-    def records(self) -> list[dict[str, object]]:
+    def records(self) -> list[dict[str, str | float | bool]]:
         """One JSON-ready record a completion, for samples.jsonl."""
         return [
             {
@@ -68,8 +69,9 @@ def evaluate_base(
 ) -> list[Judged]:
     """The untuned model on the same problems: zero-shot exactly as the tuned one, and few-shot.
 
-    The few-shot prompt shows training problems of the same source as plain text. Its completion ends where
-    the model goes on to invent a question of its own, because it was never taught an end marker.
+    The few-shot prompt shows training problems of the same source as plain text. Its completion
+    ends where the model goes on to invent a question of its own, because it was never taught an end
+    marker.
     """
     problems = mixture.held_out
     zero_shot = policy.generator(batch_size=batch_size, base_only=True)
@@ -91,7 +93,7 @@ def evaluate_base(
 def _judge(
     name: str,
     generator: Generator,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[list[int]],
     problems: Sequence[Example],
     spec: EvaluationSpec,
     console: Console,

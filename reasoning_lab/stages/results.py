@@ -1,4 +1,5 @@
-"""What a run leaves behind once it is evaluated: records, a report, and a last word on the terminal."""
+"""What a run leaves behind once it is evaluated: records, a report, and a last word on the
+terminal."""
 
 import json
 import shlex
@@ -20,7 +21,8 @@ from reasoning_lab.tracking.tracker import Tracker
 
 
 def record(judged: Sequence[Judged], folder: RunFolder, tracker: Tracker, *, step: int) -> None:
-    """Keep every completion in samples.jsonl, and send shares and the tuned samples to the tracker."""
+    """Keep every completion in samples.jsonl, and send shares and the tuned samples to the
+    tracker."""
     records = [line for one in judged for line in one.records()]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in records)
     write_atomically(folder.samples_path, text)
@@ -88,7 +90,8 @@ def verdicts(judged: Sequence[Judged]) -> list[str]:
                 f"{tuned.name} against {other.name}, {metric.replace('_', ' ')}: "
                 f"{100 * change.difference:+.0f} points "
                 f"(95% interval {100 * change.low:+.0f} to {100 * change.high:+.0f}; "
-                f"{change.gained} problems gained, {change.lost} lost, McNemar p = {change.p_value:.2g})."
+                f"{change.gained} problems gained, {change.lost} lost; "
+                f"McNemar p = {change.p_value:.2g})."
             )
     return lines
 

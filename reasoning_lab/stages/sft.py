@@ -1,18 +1,20 @@
 """Supervised fine-tuning, from an experiment to a finished run folder.
 
-Reads top to bottom: claim a folder, build data and model, train, compare with the untuned model, report.
-Left out on purpose: choosing among checkpoints by held-out loss; the last one is evaluated and kept.
+Reads top to bottom: claim a folder, build data and model, train, compare with the untuned model,
+    report.
+Left out on purpose: choosing among checkpoints by held-out loss; the last one is evaluated and
+    kept.
 """
 
 import json
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import numpy as np
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
@@ -103,7 +105,8 @@ def _train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
 
 
 def tokenize(mixture: Mixture, tokenizer: Tokenizer) -> list[TokenizedExample]:
-    """Every training example as the model sees it: the user's turn, then the completion and its end marker."""
+    """Every training example as the model sees it: the user's turn, then the completion and its end
+    marker."""
     examples = []
     for example in mixture.train:
         assert example.reasoning is not None  # the mixture drops those without
@@ -135,8 +138,8 @@ def pack(mixture: Mixture, tokenizer: Tokenizer, experiment: Experiment) -> Pack
     )
     for row in mixture.funnel:
         _log.info(
-            "data %s: read %d, held out %d, dropped %d duplicates, %d overlapping, %d without reasoning; "
-            "%d train",
+            "data %s: read %d, held out %d, dropped %d duplicates, %d overlapping, "
+            "%d without reasoning; %d train",
             *(row.source, row.read, row.held_out),
             *(row.duplicates, row.overlapping, row.no_reasoning, row.kept),
         )
@@ -198,7 +201,7 @@ def _train(
 
         def on_step(step: int, values: dict[str, float]) -> None:
             nonlocal clock
-            tokens = int((rows.batch(step - 1)["segment_ids"] > 0).sum())
+            tokens = np.count_nonzero(rows.batch(step - 1)["segment_ids"])
             now = time.perf_counter()
             values |= {
                 "train/epoch": rows.epoch_of(step),
@@ -241,8 +244,9 @@ def _held_out_batches(
     )
     if not examples:
         raise ConfigError(
-            f"stage.eval_every={experiment.stage.eval_every}: no held-out problem has a worked trace of at "
-            f"most stage.max_length={experiment.stage.max_length} tokens. Use stage.eval_every=0."
+            f"stage.eval_every={experiment.stage.eval_every}: no held-out problem has a trace "
+            f"of at most stage.max_length={experiment.stage.max_length} tokens. "
+            "Use stage.eval_every=0."
         )
     rows = PackedRows(
         examples,

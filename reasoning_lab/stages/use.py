@@ -1,11 +1,13 @@
 """What one can do with a finished run: ask it, and evaluate it again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.data.mixture import build_held_out
+from reasoning_lab.config.build import TARGET, to_mapping
+from reasoning_lab.data.mixture import build_held_out, build_mixture
 from reasoning_lab.engine import devices
 from reasoning_lab.engine.checkpoints import restore_lora
 from reasoning_lab.engine.models import Policy, load_policy
@@ -35,28 +37,41 @@ def ask(
 
 
 def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
-    """Evaluate the tuned model on the run's own held-out problems, or on those of another data config."""
+    """Evaluate the tuned model on the run's own held-out problems, or on those of another data
+    config."""
     console = Console()
     experiment = load(folder.config_path)
-    data, spec = experiment.data, experiment.evaluation
-    if overrides:
-        other = compose([*overrides], "on the command line")
-        groups = {text.lstrip("+~").split("=")[0].partition(".")[0] for text in overrides}
-        if surplus := groups - {"data", "evaluation"}:
-            raise ConfigError(
-                f"{', '.join(sorted(surplus))}: only data=..., data.* and evaluation.* can be given here; "
-                "the rest is the run's own."
-            )
-        data, spec = (
-            other.data if "data" in groups else data,
-            other.evaluation if "evaluation" in groups else spec,
-        )
-    problems = build_held_out(data, held_out=spec.problems, seed=experiment.seed)
-    policy = restore(folder, experiment)
+    own = build_mixture(
+        experiment.data, held_out=experiment.evaluation.problems, seed=experiment.seed
+    )
+    other = _other(experiment, overrides)
+    problems = build_held_out(
+        other.data, held_out=other.evaluation.problems, seed=other.seed, trained_on=own.train
+    )
     judged = evaluate_tuned(
-        policy, problems, spec, batch_size=experiment.hardware.eval_batch_size, console=console
+        restore(folder, experiment),
+        problems,
+        other.evaluation,
+        batch_size=experiment.hardware.eval_batch_size,
+        console=console,
     )
     console.print(results_table([judged.summary]))
+
+
+def _other(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """The experiment with another data config, and single evaluation keys changed."""
+    words = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    if wrong := [word for word in words if word.partition(".")[0] not in ("data", "evaluation")]:
+        raise ConfigError(
+            f"{', '.join(wrong)}: only data=..., data.* and evaluation.* can stand here; "
+            "the rest is the run's own."
+        )
+    own = to_mapping(experiment.evaluation).items()
+    kept = [f"evaluation.{key}={value}" for key, value in own if key != TARGET]
+    other = compose([*kept, *overrides], "on the command line")
+    if not any(word.startswith("data") for word in words):
+        other = replace(other, data=experiment.data)
+    return replace(other, seed=experiment.seed)
 
 
 def restore(folder: RunFolder, experiment: Experiment) -> Policy:

@@ -1,0 +1,49 @@
+# make run        install into .venv and run the default experiment; ARGS="lora.rank=4" changes it
+# make test       install into .venv, check style and types, run the quick tests
+# make test-all   the same with the slow tests too: real weights, minutes long
+# make bench      training speed against other trainers; installs them too
+# make clean      remove .venv, caches and build files; runs/ stays
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test test-all lint bench clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+run: $(VENV)/.installed
+	$(BIN)/python launch.py $(ARGS)
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-peers
+	$(BIN)/python bench/sft_speed.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says that this set of dependencies is installed as pyproject.toml has it now.
+$(VENV)/.installed: EXTRA =
+$(VENV)/.installed-dev: EXTRA = [dev]
+$(VENV)/.installed-peers: EXTRA = [peers]
+
+$(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-peers: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+	    "reasoning_lab needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d. " % v + \
+	    "Name one that you have: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "Installing .$(EXTRA) into $(VENV): 2 GB, a few minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRA)"
+	@touch $@

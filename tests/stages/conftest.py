@@ -1,0 +1,60 @@
+"""Runs through the real commands: one finished run of the tiny model, made once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("experiment=quick_cpu",)
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Runs `python WORDS…` in an empty folder, as a user would, and returns what it printed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        names = ("PATH", "HOME", "REASONING_LAB_CACHE", "LANG")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", *words],
+            cwd=folder,
+            env=kept | {"COLUMNS": "100"} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def launch(command: Command) -> Command:
+    def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+        return command(str(REPOSITORY / "launch.py"), *overrides)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def verb(command: Command) -> Command:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return command("-m", "reasoning_lab", *words)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(launch: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that went through."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    done = launch(*QUICK, f"runs_dir={runs_dir}", "stage.eval_every=2", "name=first")
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder,) = runs_dir.iterdir()
+    return folder
