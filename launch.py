@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from reasoning_lab.config import ConfigError, composition
 from reasoning_lab.config.build import build
 from reasoning_lab.experiment import compose, to_yaml
+from reasoning_lab.runs.files import DiskFullError
 
 SAID = "on the command line"
 
@@ -61,7 +62,7 @@ def plain_errors() -> Iterator[None]:
     """Exit status 2 and no traceback for a mistake in what was asked for; 130 for Ctrl-C."""
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, DiskFullError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(error, file=sys.stderr)

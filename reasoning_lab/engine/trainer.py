@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
@@ -111,6 +112,12 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self._after_step = after_step
         self.train([], skip_jit=True)
         return int(self.train_steps)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of one checkpoint: LoRA weights and optimizer state."""
+        state = (self.policy.params, nnx.as_pure(self.optimizer.opt_state))
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step (from 0): linear warm-up, then a cosine. Data, not part of the

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# How TensorStore, with which Orbax writes checkpoints, reports a full disk: as a ValueError.
+_TENSORSTORE_NO_SPACE = "RESOURCE_EXHAUSTED: Error writing"
 
 
 class DiskFullError(OSError):
@@ -27,6 +29,10 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
+            raise DiskFullError(path) from error
+        raise
+    except ValueError as error:
+        if str(error).startswith(_TENSORSTORE_NO_SPACE):
             raise DiskFullError(path) from error
         raise
 

@@ -32,6 +32,8 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     root.handlers = [file, screen]
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    # When a checkpoint fails, asyncio says once more, at exit, what Orbax has raised already.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ Left out on purpose: choosing among checkpoints by held-out loss; the last one i
 
 import json
 import logging
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from reasoning_lab.engine.tokenizer import Tokenizer
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
 from reasoning_lab.experiment import Experiment, load, to_yaml
 from reasoning_lab.formats import render_completion, render_prompt
-from reasoning_lab.runs.files import write_atomically
+from reasoning_lab.runs.files import naming_full_disk, write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
 from reasoning_lab.runs.manifest import describe_run
@@ -74,6 +75,7 @@ def _train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         )
         rows = pack(mixture, policy.tokenizer, experiment)
         trainer = _trainer(experiment, folder, policy, rows)
+        _check_disk(trainer, experiment, folder)
         _write_manifest(experiment, folder, mixture, policy)
         tracking = open_tracker(
             experiment.tracking,
@@ -175,6 +177,19 @@ def _trainer(
     )
 
 
+def _check_disk(trainer: SFTTrainer, experiment: Experiment, folder: RunFolder) -> None:
+    """Raises: ConfigError before training, if the checkpoints will not fit."""
+    needed = trainer.checkpoint_bytes * (experiment.stage.checkpoints_to_keep + 1)
+    free = shutil.disk_usage(folder.path).free
+    if needed > free:
+        raise ConfigError(
+            f"{folder.path}: the checkpoints need {needed / 1e6:,.0f} MB (of "
+            f"stage.checkpoints_to_keep={experiment.stage.checkpoints_to_keep} and one being "
+            f"written), and {free / 1e6:,.0f} MB are free. Free some space or choose another "
+            "runs_dir."
+        )
+
+
 def _train(
     trainer: SFTTrainer,
     experiment: Experiment,
@@ -193,6 +208,7 @@ def _train(
     resume_step = begun_at or None
     with (
         MetricsWriter(folder.metrics_path, resume_step=resume_step) as metrics,
+        naming_full_disk(folder.checkpoints_dir),
         progress_bar(console, "train", max_steps) as bar,
         _stopping_on_interrupt(trainer),
     ):

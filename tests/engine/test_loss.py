@@ -1,6 +1,5 @@
 """Chunked log-probabilities against the plain ones, in value, gradient and memory."""
 
-import functools
 from dataclasses import replace
 from typing import Any
 
@@ -50,74 +49,61 @@ def plain_log_probs(
 
 @pytest.mark.parametrize(
     ("arch", "temperature", "chunk"),
-    [(PLAIN, 1.0, 7), (PLAIN, 0.7, 8), (CAPPED, 1.0, 64), (CAPPED, 1.3, 4)],
-    ids=["plain", "tempered", "capped", "capped-tempered"],
+    [(PLAIN, 0.7, 7), (CAPPED, 1.0, 64), (CAPPED, 1.3, 4)],
+    ids=["tempered", "capped", "capped-tempered"],
 )
 def test_value_and_gradient(arch: Architecture, temperature: float, chunk: int) -> None:
     embedding, hidden, targets, mask = inputs()
     # Not every token weighs the same, as with advantages.
     weights = jnp.asarray(np.random.default_rng(1).normal(0, 1, (B, T)), jnp.float32)
+    base = {"embedding": embedding}
 
-    @jax.jit
     def ours(hidden: jax.Array, temperature: jax.Array) -> tuple[jax.Array, jax.Array]:
-        base = {"embedding": embedding}
         scores = target_log_probs(arch, base, hidden, targets, mask, temperature, chunk)
         return (scores * weights).sum(), scores
 
-    @jax.jit
     def plain(hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
         scores = plain_log_probs(arch, embedding, hidden, targets, mask, temperature)
         return (scores * weights).sum(), scores
 
-    (_, scores), gradient = jax.value_and_grad(ours, has_aux=True)(hidden, jnp.float32(temperature))
-    (_, expected), expected_gradient = jax.value_and_grad(plain, has_aux=True)(hidden)
+    with_gradient = jax.jit(jax.value_and_grad(ours, has_aux=True))
+    (_, scores), gradient = with_gradient(hidden, jnp.float32(temperature))
+    (_, expected), expected_gradient = jax.jit(jax.value_and_grad(plain, has_aux=True))(hidden)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
     assert not np.asarray(scores)[~np.asarray(mask)].any()
     assert not np.asarray(gradient)[~np.asarray(mask)].any()
-
-
-def test_scores_are_the_same_without_a_gradient() -> None:
-    """Evaluation runs another program than training."""
-    embedding, hidden, targets, mask = inputs()
-    score = functools.partial(target_log_probs, CAPPED, {"embedding": embedding}, chunk=8)
-    alone = jax.jit(score)(hidden, targets, mask)
-    with_gradient, _ = (
-        jax.jit(lambda h: jax.vjp(lambda h: score(h, targets, mask), h)[0])(hidden),
-        0,
-    )
-    np.testing.assert_allclose(alone, with_gradient, rtol=1e-6)
-
-
-def test_no_target_at_all_gives_zero_and_no_gradient() -> None:
-    embedding, hidden, targets, mask = inputs()
-
-    def total(hidden: jax.Array) -> jax.Array:
-        scores = target_log_probs(
-            PLAIN, {"embedding": embedding}, hidden, targets, jnp.zeros_like(mask)
-        )
-        return scores.sum()
-
-    value, gradient = jax.value_and_grad(total)(hidden)
-    assert value == 0
-    assert not gradient.any()
+    # Evaluation takes no gradient, and so runs another program.
+    _, alone = jax.jit(ours)(hidden, jnp.float32(temperature))
+    np.testing.assert_allclose(alone, scores, rtol=1e-6)
 
 
 def test_bfloat16_weights_give_float32_scores_near_the_exact_ones() -> None:
     embedding, hidden, targets, mask = inputs(jnp.bfloat16)
 
-    def total(hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def ours(hidden: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         scores = target_log_probs(PLAIN, {"embedding": embedding}, hidden, targets, mask)
         return scores.sum(), scores
 
-    (_, scores), gradient = jax.value_and_grad(total, has_aux=True)(hidden)
-    wide = [x.astype(jnp.float32) for x in (embedding, hidden)]
-    plain = functools.partial(plain_log_probs, PLAIN, wide[0])
-    exact_gradient = jax.grad(lambda h: plain(h, targets, mask, 1.0).sum())(wide[1])
+    def plain(hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
+        wide = embedding.astype(jnp.float32)
+        scores = plain_log_probs(PLAIN, wide, hidden, targets, mask, 1.0)
+        return scores.sum(), scores
+
+    compute = jax.jit(jax.value_and_grad(ours, has_aux=True))
+    (_, scores), gradient = compute(hidden, mask)
+    exact = jax.jit(jax.value_and_grad(plain, has_aux=True))
+    (_, expected), expected_gradient = exact(hidden.astype(jnp.float32))
     assert scores.dtype == jnp.float32
     assert gradient.dtype == jnp.bfloat16
-    np.testing.assert_allclose(scores, plain(wide[1], targets, mask, 1.0), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(gradient.astype(jnp.float32), exact_gradient, rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    difference = np.asarray(gradient, np.float32) - np.asarray(expected_gradient)
+    assert abs(difference).max() < 0.02 * abs(np.asarray(expected_gradient)).max()
+
+    # A batch without any target is worth nothing and moves nothing.
+    (total, _), gradient = compute(hidden, np.zeros((B, T), bool))
+    assert total == 0
+    assert not np.asarray(gradient, np.float32).any()
 
 
 def test_logits_of_the_whole_batch_are_never_in_memory() -> None:
