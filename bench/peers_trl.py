@@ -1,8 +1,7 @@
 """TRL: SFTTrainer with LoRA by peft on torch's CPU back-end, transformers' Gemma 3.
 
-Its defaults but for: float32 (default bfloat16), gradient checkpointing off (default on), batches in
-the given order, no files and no reports, and padding to the workload's length, which here is the next
-multiple of it.
+Its defaults but for: float32 (default bfloat16), gradient checkpointing off (default on, which is
+slower), batches in the given order, padding to the workload's length, no files and no reports.
 """
 
 import os

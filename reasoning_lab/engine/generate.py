@@ -5,6 +5,7 @@ programs serves every batch; `Generator` is the host side, which batches prompts
 applies stop strings.
 """
 
+import bisect
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -220,9 +221,14 @@ class Generator:
             on_progress: called after each batch with the number of prompts completed so far.
         """
         completions: dict[int, Completion] = {}
-        for indices in self._batches(prompts):
+        for batch, indices in enumerate(self._batches(prompts)):
             states = self._run(
-                [prompts[i] for i in indices], max_new_tokens, self.check_every, temperature, seed
+                [prompts[i] for i in indices],
+                max_new_tokens,
+                self.check_every,
+                temperature,
+                # Not the same for all batches, or equal prompts would get equal samples.
+                jax.random.fold_in(jax.random.key(seed), batch),
             )
             *_, last = states
             completions.update(zip(indices, last, strict=True))
@@ -238,13 +244,17 @@ class Generator:
         seed: int = 0,
     ) -> Iterator[str]:
         """The text of one completion, piece by piece."""
-        shown = ""
-        for completion, *_ in self._run([prompt], max_new_tokens, 2, temperature, seed):
-            # A multi-byte character may still be incomplete: hold back what may change.
-            settled = completion.text.removesuffix("\ufffd")
-            if settled.startswith(shown) and len(settled) > len(shown):
-                yield settled[len(shown) :]
+        shown, text = 0, ""
+        key = jax.random.fold_in(jax.random.key(seed), 0)
+        for completion, *_ in self._run([prompt], max_new_tokens, 2, temperature, key):
+            text = completion.text
+            # The bytes of a character may still be incomplete: hold back what may change.
+            settled = len(text.rstrip("\ufffd"))
+            if settled > shown:
+                yield text[shown:settled]
                 shown = settled
+        if len(text) > shown:
+            yield text[shown:]
 
     def _batches(self, prompts: Sequence[list[int]]) -> Iterator[list[int]]:
         """Indices of prompts that begin alike, so that their common prefix is read once."""
@@ -258,7 +268,7 @@ class Generator:
         max_new_tokens: int,
         check_every: int,
         temperature: float,
-        seed: int,
+        key: Array,
     ) -> Iterator[list[Completion]]:
         """All completions so far, after every `check_every` tokens."""
         greedy = temperature == 0
@@ -283,7 +293,7 @@ class Generator:
             lengths,
             scale,
             temperature_,
-            jax.random.key(seed),
+            key,
             room=_round_up(max_new_tokens, _SLOTS),
             **static,
         )
@@ -314,10 +324,14 @@ class Generator:
         ends = np.flatnonzero(np.isin(generated, self.tokenizer.end_ids))
         tokens = tuple(generated[: ends[0]].tolist() if ends.size else generated.tolist())
         text = self.tokenizer.decode(tokens)
-        stopped = self.stop is not None and self.stop in text
-        if self.stop is not None and stopped:
-            text = text[: text.index(self.stop) + len(self.stop)]
-        return Completion(text, tokens, truncated=not (ends.size or stopped))
+        if self.stop is None or self.stop not in text:
+            return Completion(text, tokens, truncated=not ends.size)
+        stop = self.stop
+        # What follows the stop depends on when it was noticed: the tokens end where it is complete.
+        count = bisect.bisect_left(
+            range(len(tokens)), True, key=lambda n: stop in self.tokenizer.decode(tokens[:n])
+        )
+        return Completion(text[: text.index(stop) + len(stop)], tokens[:count], truncated=False)
 
 
 def _common_prefix(prompts: Sequence[list[int]]) -> int:

@@ -105,7 +105,7 @@ def train_step(
     params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
     metrics = {
         "loss": loss / tokens,
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
         "target_tokens": tokens,
     }
     return params, optimizer_state, metrics

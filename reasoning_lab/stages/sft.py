@@ -217,7 +217,7 @@ def _train(
 
         def on_step(step: int, values: dict[str, float]) -> None:
             nonlocal clock
-            tokens = np.count_nonzero(rows.batch(step - 1)["segment_ids"])
+            tokens = int(np.count_nonzero(rows.batch(step - 1)["segment_ids"]))
             now = time.perf_counter()
             values |= {
                 "train/epoch": rows.epoch_of(step),

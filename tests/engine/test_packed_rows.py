@@ -73,14 +73,6 @@ def test_what_lies_in_the_padding_never_matters(weights: tuple[Any, Any]) -> Non
     assert_equal(loss_and_gradient(weights, batch), expected)
 
 
-def test_a_row_without_padding_costs_the_same(weights: tuple[Any, Any]) -> None:
-    batch = {name: x[2:3] for name, x in in_rows(packing=False).items()}
-    tight = {name: x[:, : int((batch["segment_ids"] > 0).sum())] for name, x in batch.items()}
-    assert tight["tokens"].shape[1] < LENGTH
-    only = {name: np.concatenate([x, np.zeros_like(x).repeat(3, 0)]) for name, x in batch.items()}
-    assert_equal(loss_and_gradient(weights, tight), loss_and_gradient(weights, only))
-
-
 def test_remat_changes_nothing(weights: tuple[Any, Any]) -> None:
     batch = in_rows(packing=True)
     kept = loss_and_gradient(weights, batch)
