@@ -4,6 +4,7 @@ or "latest"."""
 import argparse
 import sys
 
+from reasoning_lab import __version__
 from reasoning_lab.config import ConfigError
 from reasoning_lab.runs.files import DiskFullError
 from reasoning_lab.runs.folder import RunFolder
@@ -48,6 +49,7 @@ def resume(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoning_lab", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(verb: object, description: str) -> argparse.ArgumentParser:

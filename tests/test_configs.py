@@ -209,7 +209,7 @@ COMMAND_LINE_MISTAKES = {
     "lora.target_modules=[]": ["at least 1"],
     "lora.target_modules=q_proj": ["must be a list, as in [a,b]"],
     "name=2026": ["""name="'2026'\""""],
-    "name=a/b": ["must match"],
+    "name=a/b": ["may hold"],
     "seed=${sed}": ["Interpolation key 'sed' not found"],
     "lora._target_=os.system": ["only specs of reasoning_lab", "REASONING_LAB_ALLOW_TARGETS=os"],
     "lora._target_=reasoning_lab.engine.specs.LoraSpek": ["Did you mean LoraSpec?"],

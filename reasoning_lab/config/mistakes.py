@@ -20,7 +20,7 @@ _REASONS = {
     "less_than_equal": "must be at most {le:g}",
     "too_short": "needs at least {min_length} of them",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "string_pattern_mismatch": "may hold letters, digits, dots, hyphens and underscores only",
 }
 
 

@@ -137,7 +137,7 @@ class _Intake:
                 asked.add(example)
                 self.held_out.append(example)
 
-    def take_training(self, rows: int, *, asked: _Problems, taught: _Problems) -> None:
+    def take_training(self, rows: int | None, *, asked: _Problems, taught: _Problems) -> None:
         for example in self._read(self.train, rows):
             if example in asked:
                 self._fate["overlapping"] += 1
@@ -160,24 +160,26 @@ class _Intake:
             kept=len(self.train),
         )
 
-    def _read(self, taken: list[Example], wanted: int) -> Iterator[Example]:
-        """Problems until the caller has `wanted` in `taken`."""
+    def _read(self, taken: list[Example], wanted: int | None) -> Iterator[Example]:
+        """Problems until the caller has `wanted` in `taken`, or all that are left."""
         in_vain = 0
-        while len(taken) < wanted:
+        while wanted is None or len(taken) < wanted:
             example = next(self._stream, None)
-            if example is None or in_vain == _PATIENCE:
+            if example is None and wanted is None and taken:
+                return
+            if example is None or (wanted is not None and in_vain == _PATIENCE):
                 raise self._too_few("training" if taken is self.train else "held-out", wanted)
             before = len(taken)
             yield example
             in_vain = 0 if len(taken) > before else in_vain + 1
 
-    def _too_few(self, part: str, wanted: int) -> ConfigError:
+    def _too_few(self, part: str, wanted: int | None) -> ConfigError:
         row = self.funnel()
         key = f"data.sources.{self.name}"
         return ConfigError(
-            f"{key} has too few distinct problems: {wanted} {part} ones are wanted. Of {row.read} "
-            f"read, {row.held_out} are held out, {row.kept} kept for training, {row.duplicates} "
-            f"repeat another, {row.overlapping} are among the held-out ones, {row.no_reasoning} "
+            f"{key} has too few distinct problems: {wanted or 'some'} {part} ones are wanted. "
+            f"Of {row.read} read, {row.held_out} are held out, {row.kept} kept for training, "
+            f"{row.duplicates} repeat another, {row.overlapping} are among the held-out ones, {row.no_reasoning} "
             "have no reasoning to learn from.\n"
             f"Lower {key}.rows or evaluation.problems, or make the problems more varied.",
             keys=[f"{key}.rows", "evaluation.problems"],

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -18,8 +18,17 @@ Domain = Annotated[
 class Source(ABC):
     """A stream of problems. Each kind of source is one file in data/sources/."""
 
+    endless: ClassVar[bool] = True
+    """Whether `examples` goes on for ever, so that one must say how many to take."""
+
     domain: Domain
-    rows: int = Field(default=1000, ge=1, description="training examples taken from this source")
+    rows: int | None = Field(
+        default=1000, ge=1, description="training examples taken from this source; null: all"
+    )
+
+    def __post_init__(self) -> None:
+        if self.rows is None and self.endless:
+            raise ValueError("this source has no end: say how many rows to take")
 
     @abstractmethod
     def examples(self, *, name: str, seed: int) -> Iterator[Example]:

@@ -30,10 +30,11 @@ def start(hardware: HardwareSpec) -> Mesh:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     try:
         devices = jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter: no CUDA
         raise ConfigError(
             f"hardware.platform={hardware.platform}: JAX finds no such device "
-            f"({str(error).splitlines()[0]}).\n  {_REMEDIES[hardware.platform]}\n"
+            f"({(str(error) or type(error).__name__).splitlines()[0]}).\n"
+            f"  {_REMEDIES[hardware.platform]}\n"
             "  Or run on the processor: hardware=cpu"
         ) from error
     needed = hardware.fsdp * hardware.tp

@@ -32,7 +32,7 @@ def target_log_probs(
     """log p(target) under softmax(logits / temperature), float32 [B, T]; 0 where the mask is off.
 
     Only positions under the mask cost anything: they are moved to the front of their row, and
-        chunks without any are skipped. Differentiable in `hidden` alone.
+    chunks without any are skipped. Differentiable in `hidden` alone.
 
     Args:
         hidden: [B, T, D], the state from which each target is predicted.

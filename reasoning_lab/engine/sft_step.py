@@ -24,7 +24,7 @@ def adamw_direction(
     """Clipped AdamW (arXiv 1711.05101) without the learning rate, which is an argument of the step.
 
     Cached, because jit tells transformations apart by identity: the runs of a sweep share one
-        program.
+    program.
     """
     return optax.chain(
         optax.clip_by_global_norm(max_grad_norm),

@@ -1,8 +1,8 @@
 """Gemma's SentencePiece tokenizer and turn template.
 
 Tokens that end a turn are decided here once: <eos> and <end_of_turn>. Gemma's instruction-tuned
-    models stop at the latter, which Tunix's sampler does not know (github.com/google/tunix issues
-    842 and 592).
+models stop at the latter, which Tunix's sampler does not know (github.com/google/tunix issues
+842 and 592).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ class Tokenizer:
     """Text <-> token ids, with Gemma's turns.
 
     The control tokens come only from the template: markers inside the user's own text are removed,
-        so that no row of data and no question can open or close a turn.
+    so that no row of data and no question can open or close a turn.
     """
 
     def __init__(self, model: bytes) -> None:

@@ -33,8 +33,6 @@ BatchFn = Callable[[int], Mapping[str, np.ndarray[Any, Any]]]
 OnStep = Callable[[int, dict[str, float]], None]
 AfterStep = Callable[[int], None]
 
-_PREFIX = "sft"
-
 
 def _nothing(*_: Any) -> None: ...
 
@@ -89,7 +87,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
                 log_dir=str(checkpoint_dir),
                 backend_kwargs={"custom_backend": [lambda: self._records]},
             ),
-            metrics_prefix=_PREFIX,
+            metrics_prefix=self._records.prefix,
         )
         super().__init__(policy.lora, self._direction, config)
         self.with_data_hooks(_Batches())
@@ -168,7 +166,21 @@ class SFTTrainer(peft_trainer.PeftTrainer):
     def _post_process_train_step(self, aux: dict[str, Any]) -> None:
         metrics = self._buffered_train_metrics.additional_metrics
         metrics.update({name: ([value], np.mean) for name, value in aux.items()})
-        self._after_step(int(self.train_steps) + 1)
+        step = int(self.train_steps) + 1
+        self._after_step(step)
+        # Where a checkpoint follows, wait for the numbers: it could push out the last good one.
+        last = step == self.max_steps or self.stop_requested
+        if last or step == 1 or step % self._stage.checkpoint_every == 0:
+            _require_finite("loss", step, float(self._buffered_train_metrics.loss))
+            _require_finite("gradient", step, float(metrics["grad_norm"][0][0]))
+
+
+def _require_finite(what: str, step: int, value: float) -> None:
+    if not math.isfinite(value):
+        raise DivergedError(
+            f"The {what} of step {step} is {value}. Lower stage.learning_rate or "
+            "stage.max_grad_norm; checkpoints of earlier steps are kept."
+        )
 
 
 def held_out_loss(policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> float:
@@ -188,17 +200,22 @@ def held_out_loss(policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any,
 
 
 class _StepRecords:
-    """Tunix metrics backend: collects the scalars of one step and hands them on together."""
+    """Tunix metrics backend: collects the scalars of one step and hands them on together.
+
+    JAX and Orbax report on the same channel, and so do all trainers of the process, whose backends
+    it never forgets: so each listens to a prefix of its own.
+    """
 
     def __init__(self) -> None:
+        self.prefix = f"sft-{id(self)}"
         self.sink: OnStep = _nothing
         self._step = 0
         self._metrics: dict[str, float] = {}
 
     def log_scalar(self, event: str, value: Any, **kwargs: Any) -> None:
         prefix, _, name = event.rpartition("/")
-        if prefix != f"{_PREFIX}/{metrics_logger.Mode.TRAIN}" or name == "perplexity":
-            return  # JAX and Orbax report on the same channel
+        if prefix != f"{self.prefix}/{metrics_logger.Mode.TRAIN}" or name == "perplexity":
+            return
         step = int(kwargs["step"])
         if step != self._step:
             self._flush()
@@ -207,6 +224,7 @@ class _StepRecords:
 
     def close(self) -> None:
         self._flush()
+        self.sink = _nothing
 
     def _flush(self) -> None:
         if self._metrics:
@@ -230,11 +248,7 @@ class _FiniteLoss(hooks.TrainingHooks):
     def on_train_step_start(self, train_ctx: SFTTrainer) -> None: ...
 
     def on_train_step_end(self, train_ctx: SFTTrainer, train_step: int, train_loss: float) -> None:
-        if not math.isfinite(train_loss):
-            raise DivergedError(
-                f"The loss of step {train_step} is {train_loss}. Lower stage.learning_rate or "
-                "stage.max_grad_norm; checkpoints of earlier steps are kept."
-            )
+        _require_finite("loss", train_step, train_loss)
 
     def on_eval_step_start(self, train_ctx: SFTTrainer) -> None: ...
 

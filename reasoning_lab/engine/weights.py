@@ -105,7 +105,8 @@ def load_orbax(arch: Architecture, folder: Path, dtype: jnp.dtype) -> dict[str, 
         tree = ocp.StandardCheckpointer().restore(folder.absolute())
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"{folder}: not a readable Orbax checkpoint ({type(error).__name__}: {error})."
+            f"{folder}: not a readable Orbax checkpoint ({type(error).__name__}: "
+            f"{str(error)[:200]}). Download it again."
         ) from error
     flat = {
         ("/".join(path)).removeprefix("params/").removeprefix("transformer/"): value
@@ -234,14 +235,19 @@ def _assemble(
         raise ConfigError(_tensor_complaint(where, "has unknown", surplus))
     values = []
     for (path, (sources, transform)), shape in zip(wanted, expected, strict=True):
-        value = jnp.asarray(transform(*map(read, sources)), dtype)
+        inputs = [*map(read, sources)]
+        try:
+            value = jnp.asarray(transform(*inputs), dtype)
+        except (TypeError, ValueError):  # cannot be cut into heads
+            value = None
         is_embedding = path[0].key == "embedding"
         # Gemma 1 and 2 are published with 256,000 and with 256,128 rows; the surplus is padding.
-        fits = value.shape[1:] == shape[1:] if is_embedding else value.shape == shape
-        if not fits:
+        free = 1 if is_embedding else 0
+        if value is None or value.ndim != len(shape) or value.shape[free:] != shape[free:]:
+            given = " + ".join(f"{n} {x.shape}" for n, x in zip(sources, inputs, strict=True))
             raise ConfigError(
-                f"{where}: {' + '.join(sources)} gives {value.shape} where this model needs "
-                f"{shape}. Does model.architecture match these weights?"
+                f"{where}: {given} cannot give this model's {shape}. "
+                "Does model.architecture match these weights?"
             )
         values.append(value)
     base: dict[str, Any] = jax.tree.unflatten(tree, values)

@@ -44,7 +44,7 @@ class RunFolder:
                     f"runs_dir={runs_dir}: {path.parent} is a file, not a folder. "
                     "Choose another folder, such as runs_dir=runs."
                 ) from None
-            except (PermissionError, NotADirectoryError) as error:
+            except OSError as error:
                 raise ConfigError(
                     f"runs_dir={runs_dir}: no folder can be made in {path.parent} "
                     f"({error.strerror}). Choose one you may write to, such as runs_dir=runs."

@@ -15,6 +15,12 @@ from rich.progress import (
 )
 
 
+def make_console() -> Console:
+    """The terminal; what goes to a file or a pipe gets lines wide enough to copy from."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 class Bar:
     """One line of progress. Off a terminal it prints a line now and then instead."""
 

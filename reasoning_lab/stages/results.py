@@ -2,6 +2,7 @@
 terminal."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def record(judged: Sequence[Judged], folder: RunFolder, tracker: Tracker, *, ste
     write_atomically(folder.samples_path, text)
     tracker.summary(
         {
-            f"{one.name}/{row.group}/{row.metric}": row.count / row.denominator
+            f"{_slug(one.name)}/{row.group}/{row.metric}": row.count / row.denominator
             for one in judged
             for row in one.summary.rows
         }
@@ -45,7 +46,9 @@ def report(judged: Sequence[Judged], experiment: Experiment, folder: RunFolder) 
         settings={
             "model": experiment.model.architecture,
             "LoRA": f"rank {lora.rank}, alpha {lora.alpha:g}, {', '.join(lora.target_modules)}",
-            "data": ", ".join(f"{name} ({s.rows})" for name, s in experiment.data.sources.items()),
+            "data": ", ".join(
+                f"{name} ({s.rows or 'all'})" for name, s in experiment.data.sources.items()
+            ),
             "learning rate": f"{stage.learning_rate:g}",
             "tokens a step": stage.batch_tokens,
             "hardware": experiment.hardware.platform,
@@ -94,6 +97,11 @@ def verdicts(judged: Sequence[Judged]) -> list[str]:
                 f"McNemar p = {change.p_value:.2g})."
             )
     return lines
+
+
+def _slug(name: str) -> str:
+    """ "base, 4-shot" -> "base_4_shot": a name without what W&B's search trips over."""
+    return re.sub(r"\W+", "_", name)
 
 
 def _samples(judged: Judged, count: int) -> list[Sample]:

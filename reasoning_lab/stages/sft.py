@@ -1,9 +1,9 @@
 """Supervised fine-tuning, from an experiment to a finished run folder.
 
 Reads top to bottom: claim a folder, build data and model, train, compare with the untuned model,
-    report.
+report.
 Left out on purpose: choosing among checkpoints by held-out loss; the last one is evaluated and
-    kept.
+kept.
 """
 
 import json
@@ -35,7 +35,7 @@ from reasoning_lab.runs.manifest import describe_run
 from reasoning_lab.runs.metrics import MetricsWriter
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import evaluate_base, evaluate_tuned
-from reasoning_lab.stages.progress import progress_bar
+from reasoning_lab.stages.progress import make_console, progress_bar
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.tracking.tracker import Tracker, open_tracker
 
@@ -59,7 +59,7 @@ def resume(folder: RunFolder) -> None:
 
 
 def _train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
-    console = Console()
+    console = make_console()
     with logging_to(folder.log_path, console), folder.status() as status:
         _log.info("run %s", folder.path)
         mesh = devices.start(experiment.hardware)

@@ -40,8 +40,6 @@ class SFTSpec:
     max_steps: int | None = Field(
         default=None, ge=1, description="number of optimizer steps; if set, epochs is ignored"
     )
-    eval_every: int = Field(
-        default=0, ge=0, description="steps between held-out losses; 0: none"
-    )
+    eval_every: int = Field(default=0, ge=0, description="steps between held-out losses; 0: none")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     checkpoints_to_keep: int = Field(default=2, ge=1, description="older checkpoints are deleted")

@@ -1,5 +1,6 @@
 """What one can do with a finished run: ask it, and evaluate it again."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from reasoning_lab.experiment import Experiment, compose, load
 from reasoning_lab.formats import render_prompt
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.evaluate import evaluate_tuned
+from reasoning_lab.stages.progress import make_console
 
 
 def ask(
@@ -26,7 +28,8 @@ def ask(
         raise ConfigError("The question is empty.")
     if temperature < 0 or max_completion_length < 1:
         raise ConfigError("--temperature must be 0 or more, and --max-completion-length 1 or more.")
-    policy = restore(folder, load(folder.config_path))
+    with Console(stderr=True).status("loading the model"):
+        policy = restore(folder, load(folder.config_path))
     prompt = policy.tokenizer.prompt(render_prompt(question))
     generator = policy.generator(batch_size=1)
     for piece in generator.stream(
@@ -39,7 +42,7 @@ def ask(
 def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
     """Evaluate the tuned model on the run's own held-out problems, or on those of another data
     config."""
-    console = Console()
+    console = make_console()
     experiment = load(folder.config_path)
     own = build_mixture(
         experiment.data, held_out=experiment.evaluation.problems, seed=experiment.seed
@@ -61,7 +64,7 @@ def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
 def _other(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
     """The experiment with another data config, and single evaluation keys changed."""
     words = [text.lstrip("+~").partition("=")[0] for text in overrides]
-    if wrong := [word for word in words if word.partition(".")[0] not in ("data", "evaluation")]:
+    if wrong := [word for word in words if not re.match(r"(data|evaluation)\b", word)]:
         raise ConfigError(
             f"{', '.join(wrong)}: only data=..., data.* and evaluation.* can stand here; "
             "the rest is the run's own."

@@ -2,10 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.data.example import Example
+from reasoning_lab.data.mixture import build_mixture
+from reasoning_lab.data.sources.running_sum import RunningSum
 from reasoning_lab.data.sources.table import Table
+from reasoning_lab.data.specs import DataSpec
 
 ROWS = [
     {"question": f"What is {n} + 1?", "reasoning": f"{n} + 1 = {n + 1}.", "answer": f"{n + 1}"}
@@ -145,3 +149,15 @@ def test_a_hub_data_set_that_cannot_be_reached_is_explained(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     with pytest.raises(ConfigError, match="give the local path"):
         read(Table(path="hf:nobody/no-such-data-set"))
+
+
+def test_a_table_gives_all_its_rows_unless_told_otherwise(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "mine.jsonl", ROWS)
+    spec = DataSpec(sources={"mine": Table(path=str(path))})
+    mixture = build_mixture(spec, held_out=4, seed=0)
+    assert (len(mixture.held_out), len(mixture.train)) == (4, 6)
+
+
+def test_an_endless_source_must_say_how_many_rows() -> None:
+    with pytest.raises(ValidationError, match="how many rows"):
+        RunningSum(rows=None)

@@ -87,7 +87,8 @@ def random_lora(arch: Architecture, spec: LoraSpec, seed: int = 0) -> Params:
     """LoRA weights large enough to change every answer: neither A nor B is zero."""
     rng = np.random.default_rng(seed)
     params: Params = jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(0, 0.1, x.shape), x.dtype), init_params(arch, spec, seed)
+        lambda x: jnp.asarray(rng.normal(0, 0.1, x.shape), x.dtype),
+        jax.eval_shape(lambda: init_params(arch, spec, seed)),
     )
     return params
 

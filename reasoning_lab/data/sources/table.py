@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -26,7 +26,12 @@ class Table(Source):
     stays 1.50, and a line that is not JSON is named.
     """
 
+    endless: ClassVar[bool] = False
+
     domain: Domain = "table"
+    rows: int | None = Field(
+        default=None, ge=1, description="training examples taken from the table; null: all"
+    )
     path: str = Field(
         min_length=1,
         description="file or folder of .jsonl, .json, .csv or .parquet, or hf:owner/name",
