@@ -179,8 +179,8 @@ class _Intake:
         return ConfigError(
             f"{key} has too few distinct problems: {wanted or 'some'} {part} ones are wanted. "
             f"Of {row.read} read, {row.held_out} are held out, {row.kept} kept for training, "
-            f"{row.duplicates} repeat another, {row.overlapping} are among the held-out ones, {row.no_reasoning} "
-            "have no reasoning to learn from.\n"
+            f"{row.duplicates} repeat another, {row.overlapping} are among the held-out ones, "
+            f"{row.no_reasoning} have no reasoning to learn from.\n"
             f"Lower {key}.rows or evaluation.problems, or make the problems more varied.",
             keys=[f"{key}.rows", "evaluation.problems"],
         )

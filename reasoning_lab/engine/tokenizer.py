@@ -32,6 +32,8 @@ class Tokenizer:
         Raises:
             ConfigError: not a SentencePiece model, or one without Gemma's turn markers.
         """
+        if not model:  # SentencePiece takes it for a model that comes later
+            raise ConfigError("tokenizer.model is not a SentencePiece model: it is empty.")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:
@@ -102,8 +104,9 @@ class Tokenizer:
 
 
 def _without_markers(text: str) -> str:
-    for marker in _SPECIAL:
-        text = text.replace(marker, "")
+    while any(marker in text for marker in _SPECIAL):  # removing one can put together another
+        for marker in _SPECIAL:
+            text = text.replace(marker, "")
     return text
 
 

@@ -18,7 +18,7 @@ CAPPED = replace(PLAIN, final_softcap=1.5)
 
 
 def inputs(dtype: Any = jnp.float32) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """embedding, hidden, targets, and a mask whose rows hold all, a few scattered and no targets."""
+    """embedding, hidden, targets, and a mask whose rows hold all, a few and no targets."""
     rng = np.random.default_rng(0)
     mask = np.zeros((B, T), bool)
     mask[0] = True

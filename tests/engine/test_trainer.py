@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -244,5 +245,5 @@ def test_learning_rate_warms_up_and_follows_a_cosine(tmp_path: Path) -> None:
     rates = [trainer.learning_rate(step) for step in range(8)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[5] == pytest.approx(0.6)  # half way between the peak and a fifth of it
-    assert all(0.2 < later < earlier for earlier, later in zip(rates[2:], rates[3:], strict=False))
+    assert all(0.2 < later < earlier for earlier, later in pairwise(rates[2:]))
     assert trainer.learning_rate(8) == pytest.approx(0.2)

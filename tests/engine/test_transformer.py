@@ -33,7 +33,7 @@ _GEMMAS = {"gemma1": GEMMA1, "gemma2": GEMMA2, "gemma3": GEMMA3}
 
 @dataclass(frozen=True)
 class Twins:
-    """The same weights as our arrays and in Tunix's model, where qwix has put LoRA on everything."""
+    """The same weights as our arrays and in Tunix's model with qwix's LoRA on everything."""
 
     arch: Architecture
     base: dict[str, Any]

@@ -129,7 +129,7 @@ def test_lora_of_qwix_has_the_format_of_a_bfloat16_base() -> None:
 
 
 def test_gemma1_safetensors_name_a_parameter_that_its_model_lacks() -> None:
-    """Hugging Face's post_attention_layernorm is Gemma 1's pre_ffw_norm; `load_safetensors` knows."""
+    """Hugging Face's post_attention_layernorm is Gemma 1's pre_ffw_norm, as we read it."""
     model = nnx.eval_shape(lambda: new_tunix_model(GEMMA1))
     has = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
     rules = params_safetensors._get_key_and_transform_mapping(model.config)

@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
+from published import Tensors, hugging_face, kaggle, save_orbax
 from safetensors.flax import save_file
 from tiny_models import GEMMA1, GEMMA2, SMALL, new_tunix_model, random_weights, set_base
 from tunix.models.gemma import model as tunix_gemma
@@ -25,59 +26,13 @@ from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.locate import orbax_folder
 from reasoning_lab.engine.weights import load_orbax, load_safetensors, random_base, shapes
 
-# Tunix's loaders use what flax deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:.flax.nnx.State. will be deprecated")
+pytestmark = [  # Tunix's loaders use what flax deprecates
+    pytest.mark.filterwarnings("ignore:.flax.nnx.State. will be deprecated"),
+    pytest.mark.filterwarnings("ignore:'.value' setter is now deprecated"),
+]
 
 _GEMMAS = {"gemma1": GEMMA1, "gemma2": GEMMA2, "gemma3": SMALL}
 GENERATIONS = pytest.mark.parametrize("arch", _GEMMAS.values(), ids=_GEMMAS.keys())
-Tensors = dict[str, Any]
-
-
-def hugging_face(arch: Architecture, base: dict[str, Any]) -> Tensors:
-    """Our weights under the names and in the shapes of Hugging Face's checkpoints."""
-    tensors = {
-        "model.embed_tokens.weight": base["embedding"],
-        "model.norm.weight": base["final_norm"],
-    }
-    norms = {"pre_attention_norm": "input_layernorm", "pre_ffw_norm": "post_attention_layernorm"}
-    if arch.post_norms:
-        norms |= {
-            "post_attention_norm": "post_attention_layernorm",
-            "pre_ffw_norm": "pre_feedforward_layernorm",
-            "post_ffw_norm": "post_feedforward_layernorm",
-        }
-    if arch.query_key_norm:
-        norms |= {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
-    for i, layer in enumerate(base["layers"]):
-        parts = {theirs: layer[ours] for ours, theirs in norms.items()}
-        key, value = jnp.moveaxis(layer["kv_proj"], 1, 0)
-        for name, weight in (("q", layer["q_proj"]), ("k", key), ("v", value)):
-            parts[f"self_attn.{name}_proj"] = weight.reshape(arch.embed_dim, -1).T
-        parts["self_attn.o_proj"] = layer["o_proj"].reshape(-1, arch.embed_dim).T
-        parts |= {f"mlp.{name}_proj": layer[f"{name}_proj"].T for name in ("gate", "up", "down")}
-        tensors |= {f"model.layers.{i}.{name}.weight": x for name, x in parts.items()}
-    return tensors
-
-
-def kaggle(arch: Architecture, base: dict[str, Any]) -> dict[str, Tensors]:
-    """Our weights as in the Flax checkpoints on Kaggle: Gemma 3 has the gating transposed."""
-    modules = {
-        "embedder": {"input_embedding": base["embedding"]},
-        "final_norm": {"scale": base["final_norm"]},
-    }
-    names = {"q_norm": "attn/_query_norm", "k_norm": "attn/_key_norm"}
-    for i, layer in enumerate(base["layers"]):
-        gating = jnp.stack([layer["gate_proj"], layer["up_proj"]])
-        parts = {
-            "attn/q_einsum": {"w": jnp.moveaxis(layer["q_proj"], 1, 0)},
-            "attn/kv_einsum": {"w": jnp.moveaxis(layer["kv_proj"], 0, 2)},
-            "attn/attn_vec_einsum": {"w": layer["o_proj"]},
-            "mlp/gating_einsum": {"w": gating.mT if arch.query_key_norm else gating},
-            "mlp/linear": {"w": layer["down_proj"]},
-        }
-        parts |= {names.get(name, name): {"scale": x} for name, x in layer.items() if x.ndim == 1}
-        modules |= {f"layer_{i}/{name}": x for name, x in parts.items()}
-    return {f"transformer/{name}": x for name, x in modules.items()}
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -113,6 +68,14 @@ def test_hugging_face_checkpoint_in_shards_with_wrapper_and_head(tmp_path: Path)
         file = tmp_path / f"model-0000{shard}-of-00002.safetensors"
         save_file({name: tensors[name] for name in part}, file)
     assert_same(load_safetensors(SMALL, tmp_path, jnp.float32), base)
+
+
+def test_the_embedding_may_lack_padding_rows(tmp_path: Path) -> None:
+    """Gemma 1 and 2 are published with 256,000 rows and with 256,128."""
+    base = random_weights(GEMMA1)
+    base["embedding"] = base["embedding"][:-8]
+    save_file(hugging_face(GEMMA1, base), tmp_path / "model.safetensors")
+    assert_same(load_safetensors(GEMMA1, tmp_path, jnp.float32), base)
 
 
 def test_bfloat16_checkpoint_in_either_format(tmp_path: Path) -> None:
@@ -156,12 +119,6 @@ def test_kaggle_checkpoint_is_read_as_by_tunix(arch: Architecture, tmp_path: Pat
             tunix_gemma._assign_linen_params_to_nnx_state,
         )
     assert_same(as_in_tunix(arch, ours), tunix_state(theirs))
-
-
-def save_orbax(folder: Path, tree: dict[str, Any]) -> None:
-    checkpointer = ocp.StandardCheckpointer()
-    checkpointer.save(folder, tree)
-    checkpointer.wait_until_finished()
 
 
 @pytest.fixture(scope="module")

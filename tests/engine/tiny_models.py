@@ -1,4 +1,4 @@
-"""Small Gemmas of each generation with random weights, and the same weights in Tunix's own models."""
+"""Small Gemmas of each generation with random weights, and the same in Tunix's own models."""
 
 from collections.abc import Mapping
 from dataclasses import replace
