@@ -12,9 +12,10 @@ from reasoning_lab.engine.lora import projection_shapes
 def necessary_flops(arch: Architecture, rank: int, workload: Workload, step: int) -> float:
     """Operations of one step on its useful tokens; a multiplication with its addition counts two.
 
-    For each token, per weight: 4 in the frozen body (forward, and the gradient of its input) and 6
-    in LoRA (its own gradient too). For each target token, 4 per weight of the vocabulary. Attention:
-    two products of the visible halves forward, four backward. Norms and the optimizer are left out.
+    A token costs 4 for each weight of the frozen body (forward, and the gradient of its input) and
+    6 for each of LoRA (its own gradient too); a target token costs 4 for each weight of the
+    vocabulary. Attention is two products forward and four backward over the tokens that see each
+    other. Norms and the optimizer are left out.
     """
     shapes = projection_shapes(arch).values()
     body = arch.num_layers * sum(prod(inputs) * prod(outputs) for inputs, outputs in shapes)

@@ -23,6 +23,7 @@ HARDWARE = HardwareSpec(
 
 def measure(workload: Workload) -> worker.Result:
     mesh = devices.start(HARDWARE)
+    compilations = count_compilations()
     policy = load_policy(worker.MODEL, worker.LORA, param_dtype="float32", mesh=mesh, seed=0)
     clock = worker.StepClock()
     losses: dict[int, float] = {}
@@ -48,6 +49,7 @@ def measure(workload: Workload) -> worker.Result:
             checkpoint_dir=Path(folder),
         )
         trainer.fit(on_step, after_step)
+    require_one(compilations)
     return worker.Result(
         seconds=clock.timed,
         initial_loss=losses[1],
@@ -55,6 +57,25 @@ def measure(workload: Workload) -> worker.Result:
         matmul_flops=matmul_flops(),
         versions=worker.versions("jax", "google-tunix"),
     )
+
+
+def count_compilations() -> list[str]:
+    """A list that from now on grows with every compilation of a training step."""
+    names: list[str] = []
+
+    def on_event(event: str, seconds: float, **details: str | int) -> None:
+        name = str(details.get("fun_name"))
+        if event.endswith("backend_compile_duration") and "train_step" in name:
+            names.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(on_event)
+    return names
+
+
+def require_one(compilations: list[str]) -> None:
+    """Raise if a timed step was compiled again: that is not what training costs."""
+    if len(compilations) != 1:
+        raise RuntimeError(f"compiled {len(compilations)} times, not once, in the warm-up step")
 
 
 def matmul_flops() -> float:

@@ -16,19 +16,9 @@ from bench.workloads import Workload
 from reasoning_lab.engine.architecture import ARCHITECTURES
 
 OURS = "ours"
-LABELS = {
-    OURS: "reasoning_lab, packed",
-    "peers_tunix": "Tunix PeftTrainer, padded",
-    "peers_trl": "TRL SFTTrainer, padded",
-}
-COLUMNS = (
-    "useful tokens/s, median (min–max)",
-    "s/step",
-    "steps",
-    "peak GB",
-    "first loss",
-    "ours is faster by",
-)
+LABELS = {OURS: "reasoning_lab", "peers_tunix": "Tunix", "peers_trl": "TRL"}
+COLUMNS = ("useful tokens/s", "slowest–fastest", "s/step", "peak GB", "first loss", "ours / this")
+"""Speed and time are medians over the timed steps of all rounds, memory is the largest peak."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +75,9 @@ def rows(results: Results) -> list[list[str]]:
         lines.append(
             [
                 LABELS[system],
-                f"{statistics.median(speeds):.1f} ({min(speeds):.1f}–{max(speeds):.1f})",
+                f"{statistics.median(speeds):.1f}",
+                f"{min(speeds):.1f}–{max(speeds):.1f}",
                 f"{measured.seconds:.2f}",
-                str(len(speeds)),
                 f"{measured.peak_gigabytes:.1f}",
                 f"{measured.initial_loss:.4f}",
                 ratio,
@@ -103,14 +93,13 @@ def loss_disagreement(results: Results) -> float:
 
 
 def title(workload: Workload) -> str:
-    steps = range(len(workload.batches))
-    useful = statistics.mean(workload.useful_tokens(step) for step in steps)
-    positions = len(workload.batches[0]) * workload.pad_to
+    useful = statistics.mean(workload.useful_tokens(step) for step in range(len(workload.batches)))
+    padded = len(workload.batches[0]) * workload.pad_to
     packed = workload.rows * workload.row_length
     return (
-        f"{workload.name}: {workload.description}; {useful:.0f} useful tokens of "
-        f"8 × {workload.pad_to} padded ({useful / positions:.0%}), "
-        f"of {workload.rows} × {workload.row_length} packed ({useful / packed:.0%})"
+        f"{workload.name}: {workload.description}. {useful:.0f} useful tokens; the peers compute "
+        f"{len(workload.batches[0])} × {workload.pad_to} ({useful / padded:.0%} useful), "
+        f"ours {workload.rows} × {workload.row_length} ({useful / packed:.0%})."
     )
 
 
@@ -142,8 +131,8 @@ def setting(every: Sequence[Results]) -> str:
     }
     packages = ", ".join(f"{package} {number}" for package, number in sorted(found.items()))
     return (
-        f"{date.today().isoformat()}, {cpu_name()}, {os.cpu_count()} cores. Gemma 3 270M, float32, "
-        f"LoRA rank {worker.LORA.rank} on all linear layers, AdamW, loss on completions. {packages}."
+        f"{date.today().isoformat()}, {cpu_name()}, {os.cpu_count()} cores; {packages}. "
+        f"Gemma 3 270M, float32, LoRA of rank {worker.LORA.rank} on all linear layers, AdamW."
     )
 
 

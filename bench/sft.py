@@ -4,8 +4,8 @@
     python -m bench.sft --workloads short --rounds 1 --systems ours peers_tunix
     python -m bench.sft --markdown measured.md
 
-Every measurement is a process of its own, so that its peak memory is its own, and the libraries take
-turns, so that a busy minute of the machine hits them all.
+Every measurement is a process of its own, so that its peak memory is its own, and the libraries
+take turns, so that a busy minute of the machine hits them all.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def _measure(
             results[system].append(result)
             seconds = ", ".join(f"{s:.2f}" for s in result.seconds)
             console.print(
-                f"{workload.name} {number}/{rounds} {system}: {seconds} s/step, "
+                f"{workload.name} {number}/{rounds} {report.LABELS[system]}: {seconds} s/step, "
                 f"{result.peak_bytes / 1e9:.1f} GB ({time.perf_counter() - start:.0f} s in all)"
             )
     return {system: report.Measured(workload, done) for system, done in results.items()}

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.lora import as_layers
@@ -62,7 +63,7 @@ def summed_loss(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("arch", "target_modules", "remat", "direction"),
+    static_argnames=("arch", "target_modules", "remat", "direction", "mesh"),
     donate_argnames=("params", "optimizer_state"),
 )
 def train_step(
@@ -77,6 +78,7 @@ def train_step(
     target_modules: tuple[str, ...],
     remat: bool,
     direction: optax.GradientTransformation,
+    mesh: Mesh | None = None,
 ) -> tuple[Any, Any, dict[str, Array]]:
     """Accumulate gradients over micro-batches and update once.
 
@@ -86,6 +88,7 @@ def train_step(
     Args:
         params: LoRA weights; donated.
         batch: arrays with a leading micro-batch axis, [A, rows, length].
+        mesh: several devices, each of which holds all LoRA weights and optimizer state.
 
     Returns:
         New LoRA weights, new optimizer state, and float32 scalars: loss (nats per target token),
@@ -103,6 +106,11 @@ def train_step(
     grads = jax.tree.map(lambda g: g / tokens, grads)
     updates, optimizer_state = direction.update(grads, optimizer_state, params)
     params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
+    if mesh is not None:  # else XLA may shard them, and the next step would be another program
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        params, optimizer_state = jax.lax.with_sharding_constraint(
+            (params, optimizer_state), everywhere
+        )
     metrics = {
         "loss": loss / tokens,
         "grad_norm": optax.tree.norm(grads),

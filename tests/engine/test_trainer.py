@@ -199,6 +199,16 @@ def test_restoring_says_what_is_wrong(finished: Finished, tmp_path: Path) -> Non
         restore_lora(other, finished.folder)
 
 
+def test_a_step_moves_weights_by_its_own_learning_rate(tmp_path: Path) -> None:
+    """Adam's first update is the sign of the gradient."""
+    trainer = new_trainer(new_policy(), tmp_path)
+    train(trainer, 1, lambda: setattr(trainer, "stop_requested", True))
+    [layer] = trainer.policy.params["layers"].values()
+    moved = np.abs(layer["attn"]["q_einsum"]["w_lora_b"])
+    assert trainer.learning_rate(0) < STAGE.learning_rate
+    assert np.median(moved) == pytest.approx(trainer.learning_rate(0), rel=1e-3)
+
+
 def test_all_runs_in_a_process_share_one_program(finished: Finished, tmp_path: Path) -> None:
     """Neither later steps nor other learning rates, seeds or runs compile anything again."""
     assert finished.compilations == 1
