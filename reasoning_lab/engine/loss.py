@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.transformer import Array, Base, logits
 
-CHUNK = 64
-"""Tokens per row whose logits exist at one time; 64 x 262,144 float32 logits are 64 MiB."""
+CHUNK = 32
+"""Tokens per row whose logits exist at one time; 32 x 262,144 float32 logits are 32 MiB."""
 
 
 def target_log_probs(

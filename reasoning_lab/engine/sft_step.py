@@ -88,7 +88,7 @@ def train_step(
     Args:
         params: LoRA weights; donated.
         batch: arrays with a leading micro-batch axis, [A, rows, length].
-        mesh: several devices, each of which holds all LoRA weights and optimizer state.
+        mesh: devices each of which holds all LoRA weights and optimizer state.
 
     Returns:
         New LoRA weights, new optimizer state, and float32 scalars: loss (nats per target token),

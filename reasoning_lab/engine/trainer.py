@@ -90,7 +90,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
             metrics_prefix=self._records.prefix,
         )
         super().__init__(policy.lora, self._direction, config)
-        # Adam's count begins on one device, for which the first step would get its own program.
+        # Adam's count begins elsewhere, and the first step would get a program of its own.
         state = devices.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
         nnx.update(self.optimizer.opt_state, nnx.state(state))
         self.with_data_hooks(_Batches())
@@ -146,7 +146,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
                 target_modules=self.policy.target_modules,
                 remat=self._remat,
                 direction=self._direction,
-                mesh=self.policy.mesh if self.policy.mesh.size > 1 else None,
+                mesh=self.policy.mesh,
             )
             nnx.update(self.model, params)
             nnx.update(self.optimizer.opt_state, nnx.state(optimizer_state))

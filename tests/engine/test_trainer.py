@@ -213,8 +213,11 @@ def test_all_runs_in_a_process_share_one_program(finished: Finished, tmp_path: P
     """Neither later steps nor other learning rates, seeds or runs compile anything again."""
     assert finished.compilations == 1
     compiled = sft_step.train_step._cache_size()
+    stopped = new_trainer(new_policy(), tmp_path)
+    train(stopped, 1, lambda: setattr(stopped, "stop_requested", True))
+    train(new_trainer(new_policy(), tmp_path))
     stage = SFTSpec(learning_rate=0.001, warmup_ratio=0.5, weight_decay=0.01)
-    other = new_trainer(tiny_policy(ARCH, LORA, seed=1), tmp_path, stage)
+    other = new_trainer(tiny_policy(ARCH, LORA, seed=1), tmp_path / "other", stage)
     train(other)
     assert sft_step.train_step._cache_size() == compiled
 

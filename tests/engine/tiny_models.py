@@ -14,6 +14,7 @@ from tunix.models.gemma import model as tunix_gemma
 from tunix.models.gemma3 import model as tunix_gemma3
 
 from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
+from reasoning_lab.engine.devices import replicate
 from reasoning_lab.engine.lora import LoraModel, Params, init_params
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.specs import LoraSpec, TargetModule
@@ -99,16 +100,16 @@ def tiny_policy(
     *,
     seed: int = 0,
     dtype: Any = jnp.float32,
-    mesh: Mesh | None = None,
 ) -> Policy:
+    mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("fsdp", "tp"))
     return Policy(
         arch=arch,
         tokenizer=byte_tokenizer(),
         base=random_weights(arch, seed, dtype),
-        lora=LoraModel(init_params(arch, spec, seed)),
+        lora=LoraModel(replicate(init_params(arch, spec, seed), mesh)),
         target_modules=spec.target_modules,
         lora_scale=spec.alpha / spec.rank,
-        mesh=mesh or Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("fsdp", "tp")),
+        mesh=mesh,
     )
 
 
