@@ -18,6 +18,7 @@ from tiny_models import (
     random_weights,
     set_base,
     set_lora,
+    tunix_forward,
     tunix_logits,
     unpacked,
     with_qwix_lora,
@@ -96,6 +97,39 @@ def test_logits_are_those_of_tunix_model(twins: Twins) -> None:
     np.testing.assert_allclose(
         twins.our_logits(fresh), twins.their_logits(fresh), rtol=1e-4, atol=1e-4
     )
+
+
+def test_gradient_of_lora_is_that_of_tunix_model_with_qwix() -> None:
+    """Ours is partly written by hand."""
+    arch = replace(GEMMA1, num_layers=1)
+    base, lora = random_weights(arch), random_lora(arch, ALL_LINEAR)
+    theirs = nnx.eval_shape(lambda: with_qwix_lora(new_tunix_model(arch), ALL_LINEAR))
+    set_base(theirs, arch, base)
+    set_lora(theirs, lora)
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, arch.vocab_size, (2, T), dtype=np.int32)
+    weights = rng.normal(0, 1, (2, T, arch.vocab_size)).astype(np.float32)
+
+    @jax.jit
+    @jax.grad
+    def our_gradient(lora: Any) -> jax.Array:
+        ours = _forward(arch, base, lora, tokens).T.reshape(weights.shape)
+        return (ours * weights).sum()
+
+    @nnx.jit
+    def their_gradient(model: nnx.Module) -> Any:
+        def loss(model: nnx.Module) -> jax.Array:
+            return (tunix_forward(model, tokens) * weights).sum()
+
+        return nnx.grad(loss, argnums=nnx.DiffState(0, nnx.LoRAParam))(model)
+
+    ours = nnx.to_flat_state(nnx.state(LoraModel(our_gradient(lora)), nnx.LoRAParam))
+    expected = dict(nnx.to_flat_state(their_gradient(theirs)))
+    assert len(ours) == len(expected) == 12
+    for path, variable in ours:
+        np.testing.assert_allclose(
+            variable[...], expected[path][...], rtol=1e-3, atol=1e-3, err_msg=str(path)
+        )
 
 
 def test_logits_with_lora_are_those_of_tunix_model_with_qwix(twins: Twins) -> None:

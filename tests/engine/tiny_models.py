@@ -203,12 +203,12 @@ def _set(state: nnx.State, values: dict[str, Any]) -> None:
 
 
 def tunix_logits(model: nnx.Module, tokens: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Logits [B, T, V] of full rows, causal."""
-    return np.asarray(_tunix_forward(model, jnp.asarray(tokens)))
+    return np.asarray(tunix_forward(model, jnp.asarray(tokens)))
 
 
 @nnx.jit
-def _tunix_forward(model: Any, tokens: jax.Array) -> jax.Array:
+def tunix_forward(model: Any, tokens: jax.Array) -> jax.Array:
+    """Logits [B, T, V] of full rows, causal."""
     B, T = tokens.shape
     positions = jnp.broadcast_to(jnp.arange(T), (B, T))
     mask = jnp.broadcast_to(jnp.tril(jnp.ones((T, T), bool)), (B, T, T))
