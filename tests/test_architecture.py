@@ -11,7 +11,7 @@ PACKAGE = "reasoning_lab"
 FILES = [REPOSITORY / "launch.py", *sorted((REPOSITORY / PACKAGE).rglob("*.py"))]
 
 ROOMS = {"engine", "data", "rewards", "evaluation", "tracking", "runs", "hardware"}
-GROUND = {"config", "formats", "answers"}  # anybody may stand on these
+GROUND = {"config", "formats", "answers", "__version__"}  # anybody may stand on these
 ANYWHERE = {"specs", "example"}  # modules of a room that its siblings may import
 ABOVE = {  # what stands above the rooms -> what it may import besides rooms and ground
     "launch": {"stages", "experiment"},
