@@ -17,7 +17,7 @@ class SFTSpec:
         description="share of steps in which the rate rises",
     )
     final_learning_rate_ratio: float = Field(
-        default=0.0, ge=0, le=1, description="rate at the last step, as a share of the peak"
+        default=0.0, ge=0, le=1, description="rate that the decay ends at, as a share of the peak"
     )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(

@@ -116,7 +116,7 @@ def test_a_stopped_run_goes_on(
 ) -> None:
     """tests/engine shows that the weights are then those of a run left alone, bit for bit."""
     arguments = (*QUICK, f"runs_dir={tmp_path}", "stage.max_steps=80", "evaluation.baseline=false")
-    output = ""
+    output, is_sent = "", False
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", str(REPOSITORY / "launch.py"), *arguments],
         stdout=subprocess.PIPE,
@@ -127,8 +127,9 @@ def test_a_stopped_run_goes_on(
         assert process.stdout is not None
         for line in process.stdout:
             output += line
-            if line.startswith("train 8/80"):
+            if line.startswith("train 8/80") and not is_sent:
                 process.send_signal(sent)
+                is_sent = True  # a second Ctrl-C would stop the run before it has saved
     assert process.returncode == status, output
     (folder,) = tmp_path.iterdir()
     run = RunFolder.open(folder)
