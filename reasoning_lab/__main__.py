@@ -1,5 +1,7 @@
-"""Verbs on runs: `python -m reasoning_lab ask | evaluate | resume RUN`. RUN is a folder, a run id
-or "latest"."""
+"""Verbs on runs: `python -m reasoning_lab ask | evaluate | resume RUN`.
+
+RUN is a folder, a run id or "latest".
+"""
 
 import argparse
 import sys

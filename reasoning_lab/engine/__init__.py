@@ -1,2 +1,1 @@
-"""Models, LoRA, losses, training and generation: the only room that imports tunix, flax and
-orbax."""
+"""Models, LoRA, losses, training and generation; alone imports tunix, flax and orbax."""

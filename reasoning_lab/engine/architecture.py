@@ -1,5 +1,4 @@
-"""The static shape of each Gemma model: everything the compiled functions must know before they see
-an array."""
+"""The static shape of each Gemma: what compiled functions know before they see an array."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +8,7 @@ AttentionKind = Literal["global", "local"]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Sizes and switches of one Gemma decoder. Hashable, so that it can be a static argument of
-    jit.
+    """Sizes and switches of one Gemma decoder; hashable, for jit takes it as a static argument.
 
     Axes used throughout the engine: B batch, T query tokens, S key tokens, D embed_dim, N heads,
     K key/value heads, H head_dim, F hidden_dim, V vocab_size, R LoRA rank.

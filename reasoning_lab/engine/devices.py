@@ -48,8 +48,7 @@ def start(hardware: HardwareSpec) -> Mesh:
 
 
 def shard_base(base: Any, mesh: Mesh) -> Any:
-    """Spread every large weight over all devices along its longest axis that divides; copy the
-    rest."""
+    """Spread each large weight over all devices by its longest axis that divides; copy the rest."""
 
     def place(x: jax.Array) -> jax.Array:
         spec: list[Any] = [None] * x.ndim

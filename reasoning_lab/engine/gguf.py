@@ -35,8 +35,7 @@ _OUTER_NAMES = {"token_embd": "embed_tokens", "output_norm": "norm"}
 
 
 def pypi_gguf() -> Path:
-    """The Gemma 3 270M file of the PyPI package, assembled from its parts and checked by its
-    sha256.
+    """The Gemma 3 270M file of the PyPI package, put together and checked by its sha256.
 
     Raises:
         ConfigError: the package is not installed, or its file is damaged.

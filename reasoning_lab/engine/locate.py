@@ -40,8 +40,7 @@ def model_folder(model: ModelSpec) -> Path:
 
 
 def tokenizer_file(model: ModelSpec, folder: Path) -> Path:
-    """`tokenizer.model` beside the weights, one level up (Kaggle), or where model.tokenizer
-    says."""
+    """`tokenizer.model`: beside the weights, one level up (Kaggle), or at model.tokenizer."""
     if model.tokenizer is not None:
         path = Path(model.tokenizer).expanduser()
         candidates = [path, path / "tokenizer.model"]
@@ -57,8 +56,7 @@ def tokenizer_file(model: ModelSpec, folder: Path) -> Path:
 
 
 def orbax_folder(folder: Path) -> Path:
-    """The checkpoint itself: the folder, or its only subfolder that is one (Kaggle's
-    gemma2-2b-it/)."""
+    """The checkpoint itself: this folder, or one directly below it (Kaggle's gemma2-2b-it/)."""
     inside = [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]
     found = [p for p in inside if any((p / m).exists() for m in ("_METADATA", "checkpoint"))]
     if not found:

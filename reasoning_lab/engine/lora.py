@@ -3,9 +3,8 @@
 Two views of the same arrays. The pure functions read `LoraLayers`, a list of {projection: {"a",
 "b"}}. Checkpoints, Tunix's trainer and the competition's loader read an nnx module whose LoRAParam
 paths are those that qwix gives Tunix's own Gemma models: layers.0.attn.q_einsum.w_lora_a and so on.
-`LoraModel` is that
-module with the LoRA weights alone: the frozen base stays outside, so nothing copies, saves or
-    donates it.
+`LoraModel` is that module with the LoRA weights alone: the frozen base stays outside, so nothing
+copies, saves or donates it.
 """
 
 from collections.abc import Mapping

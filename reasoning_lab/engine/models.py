@@ -1,5 +1,4 @@
-"""A policy: a frozen Gemma with its tokenizer and LoRA weights, built from a ModelSpec and a
-LoraSpec."""
+"""A policy: a frozen Gemma with its tokenizer and LoRA weights, built from two specs."""
 
 import hashlib
 from dataclasses import dataclass
@@ -89,8 +88,7 @@ def load_policy(
 
 
 def fingerprint(base: dict[str, Any]) -> str:
-    """sha256 over name, shape and a fixed sample of every base weight; a moment even for large
-    models."""
+    """sha256 over name, shape and a sample of every base weight: quick even for large models."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(base):
         digest.update(f"{jax.tree_util.keystr(path)}{leaf.shape}{leaf.dtype}".encode())

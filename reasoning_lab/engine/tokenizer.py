@@ -79,8 +79,10 @@ class Tokenizer:
         return [self._processor.id_to_piece(int(i)).replace("\u2581", " ") for i in ids]
 
     def prompt(self, text: str) -> list[int]:
-        """<bos><start_of_turn>user\\n{text}<end_of_turn>\\n<start_of_turn>model\\n, the start of
-        the model's turn."""
+        """The user's turn, and the start of the model's:
+
+        <bos><start_of_turn>user\\n{text}<end_of_turn>\\n<start_of_turn>model\\n
+        """
         newline = self._newline
         return [
             *(self.bos_id, self._start_of_turn),
@@ -94,8 +96,7 @@ class Tokenizer:
         return [self.bos_id, *self.encode(text)]
 
     def completion(self, text: str) -> list[int]:
-        """{text}<end_of_turn>: what the model is trained to produce after `prompt`, end marker
-        included."""
+        """{text}<end_of_turn>: what the model is trained to write after `prompt`."""
         return [*self.encode(text.strip()), self.end_of_turn_id]
 
     @cached_property

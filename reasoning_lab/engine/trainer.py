@@ -1,16 +1,12 @@
-"""SFT on Tunix's PeftTrainer: its loop, checkpoints and metrics; our step, data order and learning
-rate.
+"""SFT on Tunix's PeftTrainer: its loop, checkpoints, metrics; our step, data and learning rate.
 
 What is plugged in where:
 - `create_train_step_fn`: the pure `train_step`, so that only LoRA state crosses the jit boundary.
-  Stock Tunix
-  passes the whole undonated model through jit and returns it every step.
+  Stock Tunix passes the whole undonated model through jit and returns it every step.
 - `data_hooks`: batch i for step i. Stock Tunix replays and discards the data of finished steps on
-  resume
-  (github.com/google/tunix issues 2288 and 2290).
+  resume (github.com/google/tunix issues 2288 and 2290).
 - `custom_backend` of the metrics logger: whole records per step, without the JAX and Orbax scalars
-  that share
-  Tunix's channel.
+  that share Tunix's channel.
 """
 
 import math
@@ -47,8 +43,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
     Args:
         batch_fn: the rows of each step.
         max_steps: optimizer steps in all; also the length of the learning-rate schedule.
-        micro_batches: equal parts into which the rows of a step are cut, computed one after
-            another.
+        micro_batches: equal parts into which a step's rows are cut, one computed after another.
         remat: recompute activations in the backward pass.
     """
 
@@ -97,13 +92,11 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self.with_training_hooks(_FiniteLoss())
 
     def fit(self, on_step: OnStep = _nothing, after_step: AfterStep = _nothing) -> int:
-        """Train to `max_steps` or until `stop_requested`, save, and return the number of steps
-        done.
+        """Train to `max_steps` or until `stop_requested`, save, and return the steps done.
 
         Args:
-            on_step: called with a step's number (from 1) and metrics once they have left the
-                device, which
-                is while the next step runs.
+            on_step: called with a step's number (from 1) and metrics once they leave the
+                device, which is while the next step runs.
             after_step: called with a step's number as soon as its weights are in the policy.
 
         Raises:
@@ -121,8 +114,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step (from 0): linear warm-up, then a cosine. Data, not part of the
-        program."""
+        """The rate of a step (from 0): linear warm-up, then a cosine; an argument of the step."""
         stage = self._stage
         warmup = math.ceil(self.max_steps * stage.warmup_ratio)
         if step < warmup:
@@ -156,8 +148,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         return step
 
     def next_batch(self) -> sft_step.Batch | None:
-        """The batch of the coming step with a leading micro-batch axis, or None when training
-        ends."""
+        """The coming step's batch with a leading micro-batch axis, or None when training ends."""
         if self.stop_requested or self.train_steps >= self.max_steps:
             return None
         batch = {

@@ -1,5 +1,4 @@
-"""Base weights from safetensors, Orbax or a seed, checked: every tensor present, of the right
-shape, used once."""
+"""Base weights from safetensors, Orbax or a seed: every tensor there, in shape, used once."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,8 +46,7 @@ def shapes(arch: Architecture) -> dict[str, Any]:
 
 
 def random_base(arch: Architecture, seed: int, dtype: jnp.dtype) -> dict[str, Any]:
-    """Weights of scale 1/sqrt(inputs), norms at zero: gives a model that trains, for tests and dry
-    runs."""
+    """Weights of scale 1/sqrt(D), norms at zero: a model that trains, for tests and dry runs."""
     leaves, tree = jax.tree.flatten(shapes(arch), is_leaf=lambda x: isinstance(x, tuple))
     keys = jax.random.split(jax.random.key(seed), len(leaves))
     values = [

@@ -1,5 +1,4 @@
-"""Measure a policy on held-out problems: the base model as it is, the base model shown how, and the
-tuned one."""
+"""Measure on held-out problems: the base model as it is, the base model shown how, the tuned."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,5 +1,4 @@
-"""What a run leaves behind once it is evaluated: records, a report, and a last word on the
-terminal."""
+"""What an evaluated run leaves behind: records, a report, and a last word on the terminal."""
 
 import json
 import re
@@ -22,8 +21,7 @@ from reasoning_lab.tracking.tracker import Tracker
 
 
 def record(judged: Sequence[Judged], folder: RunFolder, tracker: Tracker, *, step: int) -> None:
-    """Keep every completion in samples.jsonl, and send shares and the tuned samples to the
-    tracker."""
+    """Keep every completion in samples.jsonl; send shares and tuned samples to the tracker."""
     records = [line for one in judged for line in one.records()]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in records)
     write_atomically(folder.samples_path, text)

@@ -1,9 +1,7 @@
 """Supervised fine-tuning, from an experiment to a finished run folder.
 
 Reads top to bottom: claim a folder, build data and model, train, compare with the untuned model,
-report.
-Left out on purpose: choosing among checkpoints by held-out loss; the last one is evaluated and
-kept.
+report. Left out on purpose: choosing among checkpoints by held-out loss; the last one is kept.
 """
 
 import json
@@ -107,8 +105,7 @@ def _train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
 
 
 def tokenize(mixture: Mixture, tokenizer: Tokenizer) -> list[TokenizedExample]:
-    """Every training example as the model sees it: the user's turn, then the completion and its end
-    marker."""
+    """Training examples as the model sees them: the user's turn, the completion, its end marker."""
     examples = []
     for example in mixture.train:
         assert example.reasoning is not None  # the mixture drops those without

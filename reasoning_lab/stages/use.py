@@ -40,8 +40,7 @@ def ask(
 
 
 def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
-    """Evaluate the tuned model on the run's own held-out problems, or on those of another data
-    config."""
+    """Evaluate the tuned model on the run's own held-out problems, or on those of other data."""
     console = make_console()
     experiment = load(folder.config_path)
     own = build_mixture(
