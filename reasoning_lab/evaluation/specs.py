@@ -9,7 +9,7 @@ from reasoning_lab.config import spec
 class EvaluationSpec:
     """Held-out problems, generated greedily by the base and the tuned model."""
 
-    problems: int = Field(default=48, ge=1, description="held-out problems of each source")
+    problems: int = Field(default=32, ge=1, description="held-out problems of each source")
     max_completion_length: int = Field(
         default=128, ge=1, description="tokens generated at most for one problem"
     )
