@@ -41,7 +41,7 @@ class DecodeState(NamedTuple):
     cache: KVCache
     slot_positions: Array  # int32 [B, S]
     slot_valid: Array  # bool [B, S]
-    generated: Array  # int32 [B, S - P]; pad_id where nothing was generated
+    generated: Array  # int32 [B, room]; 0 where nothing was generated
     next_token: Array  # int32 [B], chosen but not yet fed to the model
     next_position: Array  # int32 [B]
     finished: Array  # bool [B]

@@ -51,9 +51,9 @@ def test_a_gguf_is_converted_into_the_cache(
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REASONING_LAB_CACHE", raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/people/ada")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_dir() == Path("/home/somebody/.cache/reasoning_lab")
+    assert cache_dir() == Path("/people/ada/.cache/reasoning_lab")
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
     assert cache_dir() == Path("/scratch/reasoning_lab")
     monkeypatch.setenv("REASONING_LAB_CACHE", "/fast/disk")
