@@ -51,10 +51,10 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=str(composition.CONF_DIR), config_name="config")
 def launch(config: DictConfig) -> None:
     with plain_errors():
-        from reasoning_lab.stages import sft  # imports jax
+        from reasoning_lab.stages import recipe  # imports jax
 
         experiment = build(OmegaConf.to_container(config, resolve=True), origin=lambda key: SAID)
-        sft.run(experiment)
+        recipe.run(experiment)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from bench.workloads import Workload
+from bench.sft_workloads import Workload
 from reasoning_lab.data.packing import TokenizedExample
 from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.lora import projection_shapes

@@ -1,45 +1,37 @@
-"""The measurements of one workload as a table for the terminal and for docs/performance.md."""
+"""What the reports of all benchmarks share: measurements, names, the machine, tables."""
 
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from rich.table import Table
+import rich.table
 
 from bench import worker
-from bench.flops import necessary_flops
-from bench.workloads import Workload
-from reasoning_lab.engine.architecture import ARCHITECTURES
 
 OURS = "ours"
-LABELS = {OURS: "reasoning_lab", "peers_tunix": "Tunix", "peers_trl": "TRL"}
-COLUMNS = ("useful tokens/s", "slowest–fastest", "s/step", "peak GB", "first loss", "ours / this")
-"""Speed and time are medians over the timed steps of all rounds, memory is the largest peak."""
+LABELS = {OURS: "reasoning_lab", "tunix": "Tunix", "trl": "TRL"}
+
+W = TypeVar("W")
+R = TypeVar("R", bound=worker.Result)
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Generic[W, R]):
     """All rounds of one library on one workload."""
 
-    workload: Workload
-    rounds: Sequence[worker.Result]
+    workload: W
+    rounds: Sequence[R]
 
     @property
-    def tokens_per_second(self) -> list[float]:
+    def seconds(self) -> list[float]:
         """Of every timed step."""
-        return [
-            self.workload.useful_tokens(worker.WARMUP_STEPS + step) / seconds
-            for result in self.rounds
-            for step, seconds in enumerate(result.seconds)
-        ]
-
-    @property
-    def seconds(self) -> float:
-        return statistics.median(s for result in self.rounds for s in result.seconds)
+        return list(chain.from_iterable(result.seconds for result in self.rounds))
 
     @property
     def peak_gigabytes(self) -> float:
@@ -49,86 +41,45 @@ class Measured:
     def initial_loss(self) -> float:
         return self.rounds[0].initial_loss
 
-    @property
-    def flops_per_second(self) -> float:
-        """Necessary operations done a second; the median step."""
-        arch = ARCHITECTURES[worker.MODEL.architecture]
-        return statistics.median(
-            necessary_flops(arch, worker.LORA.rank, self.workload, worker.WARMUP_STEPS + step) / s
-            for result in self.rounds
-            for step, s in enumerate(result.seconds)
-        )
+
+@dataclass(frozen=True)
+class Table:
+    """A title, and a row a system whose first cell is its name."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def for_terminal(self) -> rich.table.Table:
+        table = rich.table.Table(title=self.title, title_justify="left")
+        table.add_column("")
+        for column in self.columns:
+            table.add_column(column, justify="right", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        lines = [["", *self.columns], ["---", *["---:"] * len(self.columns)], *self.rows]
+        return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-Results = Mapping[str, Measured]
-"""Library -> what was measured on one workload."""
+def ratio_to_ours(system: str, speeds: Mapping[str, Sequence[float]]) -> str:
+    """How many times faster ours is; medians of `speeds`, system -> speed of every timed step."""
+    if system == OURS or OURS not in speeds:
+        return "–"
+    return f"{statistics.median(speeds[OURS]) / statistics.median(speeds[system]):.1f}×"
 
 
-def rows(results: Results) -> list[list[str]]:
-    lines = []
-    for system, measured in results.items():
-        speeds = measured.tokens_per_second
-        ratio = "–"
-        if system != OURS and OURS in results:
-            ours = statistics.median(results[OURS].tokens_per_second)
-            ratio = f"{ours / statistics.median(speeds):.1f}×"
-        lines.append(
-            [
-                LABELS[system],
-                f"{statistics.median(speeds):.1f}",
-                f"{min(speeds):.1f}–{max(speeds):.1f}",
-                f"{measured.seconds:.2f}",
-                f"{measured.peak_gigabytes:.1f}",
-                f"{measured.initial_loss:.4f}",
-                ratio,
-            ]
-        )
-    return lines
-
-
-def loss_disagreement(results: Results) -> float:
-    """The largest difference between first losses: near zero if all do the same work."""
-    losses = [measured.initial_loss for measured in results.values()]
+def loss_disagreement(measured: Iterable[Measured[W, R]]) -> float:
+    """The largest difference between initial losses: near zero if all do the same work."""
+    losses = [library.initial_loss for library in measured]
     return max(losses) - min(losses)
 
 
-def title(workload: Workload) -> str:
-    useful = statistics.mean(workload.useful_tokens(step) for step in range(len(workload.batches)))
-    padded = len(workload.batches[0]) * workload.pad_to
-    packed = workload.rows * workload.row_length
-    return (
-        f"{workload.name}: {workload.description}. {useful:.0f} useful tokens; the peers compute "
-        f"{len(workload.batches[0])} × {workload.pad_to} ({useful / padded:.0%} useful), "
-        f"ours {workload.rows} × {workload.row_length} ({useful / packed:.0%})."
-    )
-
-
-def machine_rate(every: Sequence[Results]) -> float:
-    """The best float32 matrix product that any of the libraries reached, operations a second."""
-    return max(
-        result.matmul_flops
-        for results in every
-        for measured in results.values()
-        for result in measured.rounds
-    )
-
-
-def rate_line(results: Results, rate: float) -> str:
-    reached = results[OURS].flops_per_second
-    return (
-        f"Ours does {reached / 1e9:.0f} GFLOP/s of necessary work: {reached / rate:.0%} of the "
-        f"{rate / 1e9:.0f} GFLOP/s of this machine's best float32 matrix product."
-    )
-
-
-def setting(every: Sequence[Results]) -> str:
+def setting(results: Iterable[worker.Result]) -> str:
     """Date, machine, versions and what all libraries have in common."""
-    found = {
-        package: number
-        for results in every
-        for measured in results.values()
-        for package, number in measured.rounds[0].versions.items()
-    }
+    found = {package: number for result in results for package, number in result.versions.items()}
     packages = ", ".join(f"{package} {number}" for package, number in sorted(found.items()))
     return (
         f"{date.today().isoformat()}, {cpu_name()}, {os.cpu_count()} cores; {packages}. "
@@ -141,27 +92,3 @@ def cpu_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def terminal_table(results: Results) -> Table:
-    workload = next(iter(results.values())).workload
-    table = Table(title=title(workload), title_justify="left")
-    table.add_column("")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for row in rows(results):
-        table.add_row(*row)
-    return table
-
-
-def markdown(every: Sequence[Results]) -> str:
-    rate = machine_rate(every)
-    parts = [setting(every)]
-    for results in every:
-        workload = next(iter(results.values())).workload
-        lines = [["", *COLUMNS], ["---", *["---:"] * len(COLUMNS)], *rows(results)]
-        parts.append(f"**{title(workload)}**")
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if OURS in results:
-            parts.append(rate_line(results, rate))
-    return "\n\n".join(parts) + "\n"

@@ -44,9 +44,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def resume(options: argparse.Namespace) -> None:
-    from reasoning_lab.stages import sft
+    from reasoning_lab.stages import recipe
 
-    sft.resume(RunFolder.open(options.run))
+    recipe.resume(RunFolder.open(options.run))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ _NUMBER = re.compile(
     rf"|(?P<decimal>{_DECIMAL}(?:[eE][+-]?[0-9]{{1,3}})?))"
     rf" ?(?P<unit>\\?%|€|£|[A-Za-z]+)?"
 )
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\}")
+_LATEX_FRACTION = re.compile(r" ?\\[dt]?frac\{([0-9]+)\}\{([0-9]+)\} ?")
 
 # Only units that do not change the number: "5 cents", "3 dozen" and "2 million" stay text, and so
 # does "5m", which may be millions.
@@ -68,7 +68,7 @@ def answers_match(given: str, expected: str) -> bool:
     A number may be written with thousands commas, a currency sign or a simple unit; a unit may be
     left out on one side, but two units must agree. 70% is 0.7 and not 70.
     """
-    given, expected = _plain(given), _plain(expected)
+    given, expected = plain(given), plain(expected)
     if not given or not expected:
         return False
     left, right = _quantity(given), _quantity(expected)
@@ -80,7 +80,12 @@ def answers_match(given: str, expected: str) -> bool:
     return left.value == right.value and same_unit
 
 
-def _plain(answer: str) -> str:
+def is_number(answer: str) -> bool:
+    """Whether an answer is surely a number, so that `answers_match` compares it exactly."""
+    return _quantity(plain(answer)) is not None
+
+
+def plain(answer: str) -> str:
     """The answer without what is wrapped round it: tags, LaTeX, emphasis, a full stop."""
     text = " ".join(answer.translate(_SPELLINGS).split())
     for start, end in (
@@ -100,7 +105,7 @@ def _quantity(text: str) -> _Quantity | None:
     """The number that `text` is, with its unit, or None if it is not surely a number."""
     if len(text) > _MAX_NUMBER_CHARS:
         return None
-    match = _NUMBER.fullmatch(_LATEX_FRACTION.sub(r"\1/\2", text))
+    match = _NUMBER.fullmatch(_LATEX_FRACTION.sub(r" \1/\2 ", text).strip())
     if match is None or (match["sign"] and match["late_sign"]):
         return None
     if match["currency"] and match["unit"]:

@@ -22,7 +22,11 @@ from reasoning_lab.engine.architecture import ARCHITECTURES
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec
 from reasoning_lab.evaluation.specs import EvaluationSpec
 from reasoning_lab.hardware.specs import HardwareSpec
-from reasoning_lab.stages.specs import SFTSpec
+from reasoning_lab.rewards.format import Format
+from reasoning_lab.rewards.function import Function
+from reasoning_lab.rewards.math import Math
+from reasoning_lab.rewards.specs import Reward
+from reasoning_lab.stages.specs import GRPOSpec, SFTSpec, StageSpec
 from reasoning_lab.tracking.specs import TrackingSpec
 
 
@@ -33,11 +37,19 @@ class Experiment:
     model: ModelSpec = Field(description="base model")
     lora: LoraSpec = Field(description="adapters that are trained")
     data: DataSpec = Field(description="problems to train and evaluate on")
-    stage: SFTSpec = Field(description="kind of training")
+    reward: dict[str, Reward] = Field(
+        default_factory=dict, description="what completions are rewarded for, by name"
+    )
+    stage: StageSpec = Field(description="kind of training")
     hardware: HardwareSpec = Field(description="machine that it runs on")
     tracking: TrackingSpec = Field(description="where metrics go besides the run's folder")
     evaluation: EvaluationSpec = Field(
         default_factory=EvaluationSpec, description="what is measured before and after"
+    )
+    init_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description='run whose LoRA weights training begins with: its id, folder, or "latest"',
     )
     seed: int = Field(default=0, ge=0, description="seed of data order, LoRA and sampling")
     name: str | None = Field(
@@ -57,7 +69,12 @@ class Experiment:
         Raises:
             ConfigError: a combination that does not work, with values that would.
         """
-        problems = [*self._wrong_model(), *self._wrong_rank(), *self._wrong_batch()]
+        problems = [*self._wrong_model(), *self._wrong_rank(), *self._wrong_reward()]
+        match self.stage:
+            case SFTSpec():
+                problems += self._wrong_batch(self.stage)
+            case GRPOSpec():
+                problems += [*self._wrong_lengths(self.stage), *self._wrong_groups(self.stage)]
         if problems:
             # Each key=value in a message, for whoever knows where it was said.
             keys = [key for text in problems for key in re.findall(r"([a-z]+\.[a-z_]+)=", text)]
@@ -91,9 +108,51 @@ class Experiment:
                 f"model.architecture={self.model.architecture}. Use lora.rank={width} or less."
             )
 
-    def _wrong_batch(self) -> Iterator[str]:
+    def _wrong_reward(self) -> Iterator[str]:
+        rewards = ",".join(self.reward)
+        if isinstance(self.stage, GRPOSpec) and not self.reward:
+            yield "stage=grpo has no reward to learn from. Use reward=math or reward=[math,format]."
+        if taken := sorted({"total", "std_in_group", "kl_penalty"} & set(self.reward)):
+            yield f"reward.{taken[0]}: a metric has this name. Call the reward something else."
+        if isinstance(self.stage, SFTSpec) and self.reward:
+            yield f"reward=[{rewards}] means nothing to stage=sft. Use stage=grpo or no reward."
+
+    def _wrong_lengths(self, stage: GRPOSpec) -> Iterator[str]:
+        longest = stage.max_prompt_length + stage.max_completion_length
+        if stage.tokens_in_a_row < longest:
+            yield (
+                f"stage.row_length={stage.row_length} does not hold "
+                f"stage.max_prompt_length={stage.max_prompt_length} and "
+                f"stage.max_completion_length={stage.max_completion_length}. "
+                f"Use stage.row_length={longest} or more, or null."
+            )
+
+    def _wrong_groups(self, stage: GRPOSpec) -> Iterator[str]:
+        """Whole groups are sampled at once, and all devices get as many completions."""
+        group, at_once = stage.num_generations, self.hardware.generation_batch_size
+        completions, devices = stage.batch_size * group, self.hardware.fsdp
+        if group > at_once:
+            yield (
+                f"stage.num_generations={group} is a group of more completions than are sampled at "
+                f"once, hardware.generation_batch_size={at_once}. "
+                f"Use hardware.generation_batch_size={group} or more."
+            )
+        if completions % devices:
+            more = _round_up(stage.batch_size, devices)
+            yield (
+                f"stage.batch_size={stage.batch_size} x stage.num_generations={group} are "
+                f"{completions} completions, which hardware.fsdp={devices} devices cannot share "
+                f"out evenly. Use stage.batch_size={more}."
+            )
+        if stage.kl_estimator == "k1_in_reward" and not stage.beta:
+            yield (
+                "stage.kl_estimator=k1_in_reward does nothing with stage.beta=0. "
+                "Use a stage.beta above 0 or stage.kl_estimator=k3."
+            )
+
+    def _wrong_batch(self, stage: SFTSpec) -> Iterator[str]:
         """One step is so many whole rows for each device, in so many whole micro-batches."""
-        length, tokens = self.stage.max_length, self.stage.batch_tokens
+        length, tokens = stage.max_length, stage.batch_tokens
         devices, micro = self.hardware.fsdp, self.hardware.rows_per_micro_batch
         rows, rest = divmod(tokens, length)
         rows_per_device = rows // devices
@@ -137,6 +196,10 @@ composition.register(
         "data/source/reasoning_gym": ReasoningGym,
         "data/source/running_sum": RunningSum,
         "data/source/table": Table,
+        "reward/spec/format": Format,
+        "reward/spec/function": Function,
+        "reward/spec/math": Math,
+        "stage/grpo_spec": GRPOSpec,
         "stage/sft_spec": SFTSpec,
         "hardware/hardware_spec": HardwareSpec,
         "tracking/tracking_spec": TrackingSpec,

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from reasoning_lab.answers import answers_match
+from reasoning_lab.answers import answers_match, is_number
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ from reasoning_lab.answers import answers_match
         ("18 Kilometers", "18 km"),
         ("1/2", "0.5"),
         ("\\frac{1}{2}", "0.5"),
+        ("2\\frac{1}{2}", "2.5"),
+        ("-2 \\frac{1}{2} km", "-2.5"),
         ("2/4", "1/2"),
         ("1 1/2", "1.5"),
         ("-1 1/2", "-1.5"),
@@ -80,6 +82,8 @@ def test_same_answer(given: str, expected: str) -> None:
         ("1,2345", "12345"),
         ("1,2", "12"),
         ("0.3333", "1/3"),
+        ("2\\frac{1}{2}", "10.5"),
+        ("\\frac{1}{2}3", "1/23"),
         ("1/0", "0"),
         ("0/0", "0"),
         ("2^3", "8"),
@@ -124,6 +128,16 @@ def test_hostile_answers_are_wrong_and_fast(hostile: str) -> None:
     assert not answers_match(hostile, "7")
     assert not answers_match("7", hostile)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("answer", ["-1,234.5", "**$18**", "70%", "\\frac{1}{2}", "3 km"])
+def test_a_number_is_seen(answer: str) -> None:
+    assert is_number(answer)
+
+
+@pytest.mark.parametrize("answer", ["", "Paris", "3:2", "120k", "2^3", "9 + 9", "x = 5"])
+def test_what_is_not_surely_a_number_is_none(answer: str) -> None:
+    assert not is_number(answer)
 
 
 def test_a_long_text_is_still_itself() -> None:

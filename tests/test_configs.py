@@ -28,6 +28,9 @@ FILES = sorted([*CONF.rglob("*.yaml"), *(REPOSITORY / "sweeps").rglob("*.yaml")]
 
 NEEDS = {  # what a variant cannot do without on top of the default experiment
     "data/table": ["data.sources.table.path=problems.jsonl"],
+    "reward/format": ["stage=grpo"],
+    "reward/function": ["stage=grpo", "reward.function.path=my_package.brevity"],
+    "reward/math": ["stage=grpo"],
     "hardware/tpu_v5e8": ["stage.batch_tokens=2048"],
 }
 
@@ -66,7 +69,7 @@ def test_a_file_states_only_what_it_changes(file: Path) -> None:
         stated = leaves(content)
     else:  # the specs' defaults
         without = None
-        stated = leaves({group: content} if group else content)
+        stated = leaves({group: content} if group else content) if content else iter(())
     composed = compose(overrides_for(file))
     for key, value in stated:
         *parents, name = key.split(".")

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -105,24 +106,37 @@ def _echoes_another(mistake: ErrorDetails) -> bool:
     return mistake["input"] is _FAILED
 
 
+def import_allowed(path: str, kind: str) -> tuple[ModuleType, str]:
+    """The module of a dotted path, imported if its package may be named in a config; and the rest.
+
+    `kind` says in the message what is to be found there, as in "specs".
+
+    Raises:
+        ConfigError: outside of the packages allowed, or it cannot be imported.
+    """
+    allowed = ["reasoning_lab", *os.environ.get(ALLOW_TARGETS, "").replace(",", " ").split()]
+    package, *_ = path.split(".")
+    if package not in allowed:
+        raise ConfigError(
+            f"only {kind} of {', '.join(allowed)} may be named here. For one of your own, set the "
+            f"environment variable {ALLOW_TARGETS}={package}."
+        )
+    module_name, _, name = path.rpartition(".")
+    try:
+        return import_module(module_name), name
+    except ImportError as error:
+        raise ConfigError(
+            f"cannot be imported ({error}). Is it installed, or its folder on PYTHONPATH?"
+        ) from error
+
+
 def _locate(target: Any) -> Any:
     """The spec class that a `_target_` names.
 
     Raises:
         ConfigError: outside of the packages allowed, not there, or not a spec.
     """
-    allowed = ["reasoning_lab", *os.environ.get(ALLOW_TARGETS, "").replace(",", " ").split()]
-    package, *_ = str(target).split(".")
-    if package not in allowed:
-        raise ConfigError(
-            f"only specs of {', '.join(allowed)} may be named here. For one of your own, set the "
-            f"environment variable {ALLOW_TARGETS}={package}."
-        )
-    module_name, _, class_name = str(target).rpartition(".")
-    try:
-        module = import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"cannot be imported ({error}).") from error
+    module, class_name = import_allowed(str(target), "specs")
     specs = {
         name: member
         for name, member in vars(module).items()

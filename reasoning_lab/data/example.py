@@ -1,5 +1,6 @@
 """One problem, as every source gives it and everything after it sees it."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -19,3 +20,8 @@ class Example:
     reasoning: str | None
     answer: str
     licence: str
+
+    @property
+    def wording(self) -> str:
+        """The question's words, numbers and signs without case and spacing."""
+        return " ".join(re.findall(r"\w+|[^\w\s]", self.question.casefold()))

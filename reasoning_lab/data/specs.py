@@ -38,6 +38,13 @@ class Source(ABC):
         under `data.sources`.
         """
 
+    def held_out_examples(self, *, name: str, seed: int) -> Iterator[Example] | None:
+        """Problems to hold out, where they stand apart; None: the first of `examples`.
+
+        They are found as `examples` are, and none of them is among those.
+        """
+        return None
+
 
 @spec
 class DataSpec:

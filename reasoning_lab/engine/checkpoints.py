@@ -1,7 +1,8 @@
-"""Reading back what training saved."""
+"""Saving LoRA weights by themselves, and reading back what training saved."""
 
 from pathlib import Path
 
+import orbax.checkpoint as ocp
 from tunix.sft.checkpoint_manager import CheckpointManager
 
 from reasoning_lab.config import ConfigError
@@ -18,6 +19,8 @@ def restore_lora(policy: Policy, checkpoint_dir: Path) -> int:
         raise ConfigError(f"{checkpoint_dir}: this run has saved no checkpoint yet.")
     manager = CheckpointManager(str(checkpoint_dir.absolute()))
     try:
+        if manager.latest_step() is None:
+            raise ConfigError(f"{checkpoint_dir}: this run has saved no checkpoint yet.")
         step, _ = manager.maybe_restore(policy.lora, restore_only_lora_params=True)
     except ValueError as error:
         raise ConfigError(
@@ -26,6 +29,12 @@ def restore_lora(policy: Policy, checkpoint_dir: Path) -> int:
         ) from error
     finally:
         manager.close()
-    if step == 0:
-        raise ConfigError(f"{checkpoint_dir}: this run has saved no checkpoint yet.")
     return int(step)
+
+
+def save_lora(policy: Policy, checkpoint_dir: Path, step: int) -> None:
+    """Save the LoRA weights, without optimizer state, in place of those saved there before."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+    manager = CheckpointManager(str(checkpoint_dir.absolute()), options)
+    manager.save(step, policy.lora, save_only_lora_params=True, force=True)
+    manager.close()

@@ -1,195 +1,40 @@
-"""Batched generation: one prefill, then a compiled loop over cached tokens.
+"""The host side of generation: batches prompts, streams text and applies stop strings.
 
-`prefill` and `decode` are pure and jitted at module level. Shapes are rounded up, so a handful of
-programs serves every batch; `Generator` is the host side, which batches prompts, streams text and
-applies stop strings.
+Shapes are rounded up, so a handful of compiled programs (engine/decoding.py) serves every batch.
 """
 
 import bisect
-import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from reasoning_lab.engine.architecture import Architecture
-from reasoning_lab.engine.lora import as_layers
+from reasoning_lab.engine.decoding import decode, prefill
+from reasoning_lab.engine.sampling import Sampling
 from reasoning_lab.engine.tokenizer import Tokenizer
-from reasoning_lab.engine.transformer import (
-    Array,
-    Base,
-    KVCache,
-    hidden_states_with_cache,
-    init_cache,
-    logits,
-)
+from reasoning_lab.engine.transformer import Array, Base
 
 _SLOTS = 64
 """Prefix, prompt and completion lengths are rounded up to multiples of this many tokens."""
-
-
-class DecodeState(NamedTuple):
-    """What the decoding loop carries; every array has B rows.
-
-    A prompt occupies slots of the first S - room, with unused ones behind prefix and prompt;
-    generated token j sits in slot S - room + j of every row, at position prompt_length + j.
-    """
-
-    cache: KVCache
-    slot_positions: Array  # int32 [B, S]
-    slot_valid: Array  # bool [B, S]
-    generated: Array  # int32 [B, room]; 0 where nothing was generated
-    next_token: Array  # int32 [B], chosen but not yet fed to the model
-    next_position: Array  # int32 [B]
-    finished: Array  # bool [B]
-    step: Array  # int32, tokens in `generated`
-    key: Array
-
-
-@functools.partial(jax.jit, static_argnames=("arch", "target_modules", "room", "greedy"))
-def prefill(
-    params: Any | None,
-    base: Base,
-    prefix: Array,
-    prefix_length: Array | int,
-    tokens: Array,
-    lengths: Array,
-    lora_scale: Array | float,
-    temperature: Array | float,
-    key: Array,
-    *,
-    arch: Architecture,
-    target_modules: tuple[str, ...],
-    room: int,
-    greedy: bool,
-) -> DecodeState:
-    """Read prompts and choose the first token of each.
-
-    Args:
-        params: LoRA weights, or None for the base model.
-        prefix: int32 [L], how every prompt begins, padded behind; computed once. L may be 0.
-        prefix_length: real tokens in it.
-        tokens: int32 [B, P], what follows, padded behind.
-        lengths: int32 [B], real tokens in each row of `tokens`, at least 1.
-    """
-    (L,), (B, P) = prefix.shape, tokens.shape
-    S = L + P + room
-    layers = as_layers(params, target_modules) if params else None
-    slots = jnp.arange(S)[None]
-    positions = jnp.where(slots < L, slots, prefix_length + slots - L)
-    cache = init_cache(arch, 1, S, base["embedding"].dtype)
-    read = functools.partial(hidden_states_with_cache, arch, base, layers, lora_scale)
-    valid = slots < prefix_length
-    if L:
-        _, cache = read(prefix[None], positions[:, :L], cache, positions, valid, 0)
-    cache = jax.tree.map(lambda x: jnp.broadcast_to(x, (B, *x.shape[1:])), cache)
-    positions = jnp.broadcast_to(positions, (B, S))
-    valid = valid | ((slots >= L) & (slots < L + lengths[:, None]))
-    hidden, cache = read(tokens, positions[:, L : L + P], cache, positions, valid, L)
-    last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    key, sample_key = jax.random.split(key)
-    return DecodeState(
-        cache=cache,
-        slot_positions=positions,
-        slot_valid=valid,
-        generated=jnp.zeros((B, room), jnp.int32),
-        next_token=_choose(arch, base, last, temperature, sample_key, greedy),
-        next_position=prefix_length + lengths,
-        finished=jnp.zeros(B, bool),
-        step=jnp.int32(0),
-        key=key,
-    )
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("arch", "target_modules", "end_ids", "greedy"),
-    donate_argnames=("state",),
-)
-def decode(
-    params: Any | None,
-    base: Base,
-    state: DecodeState,
-    until: Array | int,
-    lora_scale: Array | float,
-    temperature: Array | float,
-    *,
-    arch: Architecture,
-    target_modules: tuple[str, ...],
-    end_ids: tuple[int, ...],
-    greedy: bool,
-) -> DecodeState:
-    """Generate until every row has finished or `until` tokens (at most the state's room) exist."""
-    layers = as_layers(params, target_modules) if params else None
-    room = state.generated.shape[1]
-    prompt_slots = state.slot_valid.shape[1] - room
-    limit = jnp.minimum(until, room)
-
-    def unfinished(state: DecodeState) -> Array:
-        return (state.step < limit) & ~state.finished.all()
-
-    def one_token(state: DecodeState) -> DecodeState:
-        token = jnp.where(state.finished, 0, state.next_token)
-        finished = state.finished | jnp.isin(token, jnp.array(end_ids))
-        slot = prompt_slots + state.step
-        slot_positions = state.slot_positions.at[:, slot].set(state.next_position)
-        slot_valid = state.slot_valid.at[:, slot].set(True)
-        hidden, cache = hidden_states_with_cache(
-            arch,
-            base,
-            layers,
-            lora_scale,
-            token[:, None],
-            state.next_position[:, None],
-            state.cache,
-            slot_positions,
-            slot_valid,
-            slot,
-        )
-        key, sample_key = jax.random.split(state.key)
-        return DecodeState(
-            cache=cache,
-            slot_positions=slot_positions,
-            slot_valid=slot_valid,
-            generated=state.generated.at[:, state.step].set(token),
-            next_token=_choose(arch, base, hidden[:, 0], temperature, sample_key, greedy),
-            next_position=state.next_position + 1,
-            finished=finished,
-            step=state.step + 1,
-            key=key,
-        )
-
-    return jax.lax.while_loop(unfinished, one_token, state)
-
-
-def _choose(
-    arch: Architecture,
-    base: Base,
-    hidden: Array,
-    temperature: Array | float,
-    key: Array,
-    greedy: bool,
-) -> Array:
-    """Next token ids int32 [B] from hidden states [B, D]."""
-    scores = logits(arch, base, hidden)
-    if greedy:
-        return jnp.argmax(scores, axis=0).astype(jnp.int32)
-    return jax.random.categorical(key, scores / temperature, axis=0).astype(jnp.int32)
 
 
 @dataclass(frozen=True)
 class Completion:
     """One finished answer.
 
-    `truncated` says that the model was still writing when the token limit came.
+    `tokens` ends before the end token, `sampled` with it; `log_probs` belong to `sampled`, at the
+    temperature of sampling. `truncated` says that the model was still writing when the token limit
+    came.
     """
 
     text: str
     tokens: tuple[int, ...]
     truncated: bool
+    sampled: tuple[int, ...] = field(default=(), compare=False)
+    log_probs: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,25 +60,55 @@ class Generator:
         seed: int = 0,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> list[Completion]:
-        """Complete token-id prompts, in order. temperature 0 is greedy.
+        """Complete token-id prompts, in order. Temperature 0 is greedy.
 
         Args:
             on_progress: called after each batch with the number of prompts completed so far.
         """
         completions: dict[int, Completion] = {}
-        for batch, indices in enumerate(self._batches(prompts)):
-            states = self._run(
-                [prompts[i] for i in indices],
-                max_new_tokens,
-                self.check_every,
-                temperature,
-                # Not the same for all batches, or equal prompts would get equal samples.
-                jax.random.fold_in(jax.random.key(seed), batch),
-            )
+        keys, sampling = _keys(seed, len(prompts)), Sampling(temperature=temperature)
+        for indices in self._batches(prompts):
+            batch = _Prompts.with_common_prefix([prompts[i] for i in indices], self.batch_size)
+            chosen = keys[np.array(indices)]
+            states = self._run(batch, max_new_tokens, self.check_every, sampling, chosen)
             *_, last = states
             completions.update(zip(indices, last, strict=True))
             on_progress(len(completions))
         return [completions[i] for i in range(len(prompts))]
+
+    def complete_groups(
+        self,
+        prompts: Sequence[list[int]],
+        num_generations: int,
+        *,
+        max_prompt_length: int,
+        max_new_tokens: int,
+        sampling: Sampling,
+        seed: int | Array,
+        closing: str | None = None,
+    ) -> list[Completion]:
+        """`num_generations` completions of each prompt, one after another.
+
+        Each prompt is read once. All shapes follow from the arguments that are numbers and from
+        `batch_size`: calls that differ in the prompts alone run the same programs.
+
+        Args:
+            prompts: token ids, each of at most `max_prompt_length`.
+            closing: text one token after which a completion ends.
+        """
+        groups = min(len(prompts), max(1, self.batch_size // num_generations))
+        keys = _keys(seed, len(prompts) * num_generations)
+        completions: list[Completion] = []
+        for start in range(0, len(prompts), groups):
+            batch = _Prompts.in_groups(
+                prompts[start : start + groups], num_generations, groups, max_prompt_length
+            )
+            rows = slice(start * num_generations, (start + groups) * num_generations)
+            *_, last = self._run(
+                batch, max_new_tokens, max_new_tokens, sampling, keys[rows], closing, max_new_tokens
+            )
+            completions += last
+        return completions
 
     def stream(
         self,
@@ -245,8 +120,9 @@ class Generator:
     ) -> Iterator[str]:
         """The text of one completion, piece by piece."""
         shown, text = 0, ""
-        key = jax.random.fold_in(jax.random.key(seed), 0)
-        for completion, *_ in self._run([prompt], max_new_tokens, 2, temperature, key):
+        batch = _Prompts.with_common_prefix([prompt], 1)
+        sampling = Sampling(temperature=temperature)
+        for completion, *_ in self._run(batch, max_new_tokens, 2, sampling, _keys(seed, 1)):
             text = completion.text
             # The bytes of a character may still be incomplete: hold back what may change.
             settled = len(text.rstrip("\ufffd"))
@@ -264,74 +140,155 @@ class Generator:
 
     def _run(
         self,
-        prompts: Sequence[list[int]],
+        prompts: "_Prompts",
         max_new_tokens: int,
         check_every: int,
-        temperature: float,
-        key: Array,
+        sampling: Sampling,
+        keys: Array,
+        closing: str | None = None,
+        room: int | None = None,
     ) -> Iterator[list[Completion]]:
         """All completions so far, after every `check_every` tokens."""
-        greedy = temperature == 0
-        rows = min(self.batch_size, 1 << (len(prompts) - 1).bit_length())  # a power of two
-        shared = _common_prefix(prompts)
-        prefix = np.zeros(_round_up(shared, _SLOTS), np.int32)
-        prefix[:shared] = prompts[0][:shared]
-        width = _round_up(max(map(len, prompts)) - shared, _SLOTS)
-        tokens = np.zeros((rows, width), np.int32)
-        lengths = np.ones(rows, np.int32)
-        for row, prompt in enumerate(prompts):
-            lengths[row] = len(prompt) - shared
-            tokens[row, : lengths[row]] = prompt[shared:]
-        scale, temperature_ = np.float32(self.lora_scale), np.float32(temperature or 1.0)
-        static = {"arch": self.arch, "target_modules": self.target_modules, "greedy": greedy}
-        state = prefill(
+        rows, count = len(prompts.last), prompts.count
+        closing_ids = np.array(self.tokenizer.encode(closing) if closing else [], np.int32)
+        scale = np.float32(self.lora_scale)
+        static = {"arch": self.arch, "target_modules": self.target_modules}
+        common, state = prefill(
             self.params,
             self.base,
-            prefix,
-            shared,
-            tokens,
-            lengths,
+            prompts.shared,
+            prompts.shared_lengths,
+            prompts.own,
+            prompts.own_lengths,
+            prompts.last,
+            np.arange(rows) >= count,
             scale,
-            temperature_,
-            key,
-            room=_round_up(max_new_tokens, _SLOTS),
+            room=room or _round_up(max_new_tokens, _SLOTS),
+            closing_length=len(closing_ids),
             **static,
         )
-        state = state._replace(finished=jnp.arange(rows) >= len(prompts))
+        keys = keys[np.minimum(np.arange(rows), count - 1)]
         done = 0
         while True:
             done = min(done + check_every, max_new_tokens)
             state = decode(
                 self.params,
                 self.base,
+                common,
                 state,
                 done,
+                keys,
+                closing_ids,
                 scale,
-                temperature_,
+                np.float32(sampling.temperature or 1.0),
+                np.float32(sampling.top_p),
+                np.int32(sampling.top_k),
                 end_ids=self.tokenizer.end_ids,
+                greedy=sampling.greedy,
+                truncate=sampling.truncates,
                 **static,
             )
             finished = np.array(state.finished)
-            generated = np.asarray(state.generated)[: len(prompts), : int(state.step)]
-            completions = [self._completion(row) for row in generated]
+            generated, log_probs = np.asarray(state.generated), np.asarray(state.log_probs)
+            completions = [
+                self._completion(generated[row, :length], log_probs[row, :length], finished[row])
+                for row, length in enumerate(np.asarray(state.lengths)[:count])
+            ]
             yield completions
-            finished[: len(prompts)] |= [not c.truncated for c in completions]
-            if finished.all() or done >= max_new_tokens:
+            stopped = finished.copy()
+            stopped[:count] |= [not completion.truncated for completion in completions]
+            if stopped.all() or done >= max_new_tokens:
                 return
-            state = state._replace(finished=jnp.asarray(finished))
+            if (stopped != finished).any():
+                state = state._replace(finished=jax.numpy.asarray(stopped))
 
-    def _completion(self, generated: np.ndarray[Any, Any]) -> Completion:
-        ends = np.flatnonzero(np.isin(generated, self.tokenizer.end_ids))
-        tokens = tuple(generated[: ends[0]].tolist() if ends.size else generated.tolist())
-        text = self.tokenizer.decode(tokens)
-        if self.stop is None or self.stop not in text:
-            return Completion(text, tokens, truncated=not ends.size)
-        stop = self.stop
-        # What follows the stop depends on when it was noticed: the tokens end where it is complete.
-        count = bisect.bisect_left(
-            range(len(tokens)), True, key=lambda n: stop in self.tokenizer.decode(tokens[:n])
+    def _completion(
+        self,
+        sampled: np.ndarray[Any, Any],
+        log_probs: np.ndarray[Any, Any],
+        finished: np.bool_,
+    ) -> Completion:
+        ended = sampled.size > 0 and sampled[-1] in self.tokenizer.end_ids
+        tokens = tuple(sampled[:-1].tolist() if ended else sampled.tolist())
+        text, truncated = self.tokenizer.decode(tokens), not finished
+        if self.stop is not None and self.stop in text:
+            stop, truncated = self.stop, False
+            # What follows the stop depends on when it was noticed: the tokens end where it is
+            # complete.
+            count = bisect.bisect_left(
+                range(len(tokens)), True, key=lambda n: stop in self.tokenizer.decode(tokens[:n])
+            )
+            text, tokens = text[: text.index(stop) + len(stop)], tokens[:count]
+        return Completion(
+            text, tokens, truncated, tuple(sampled.tolist()), tuple(log_probs.tolist())
         )
-        return Completion(text[: text.index(stop) + len(stop)], tokens[:count], truncated=False)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Prompts as `prefill` reads them; of its rows the first `count` are real."""
+
+    shared: np.ndarray[Any, Any]
+    shared_lengths: np.ndarray[Any, Any]
+    own: np.ndarray[Any, Any]
+    own_lengths: np.ndarray[Any, Any]
+    last: np.ndarray[Any, Any]
+    count: int
+
+    @classmethod
+    def with_common_prefix(cls, prompts: Sequence[list[int]], batch_size: int) -> "_Prompts":
+        """Different prompts: what all begin with is shared, the rest is each row's own."""
+        rows = min(batch_size, 1 << (len(prompts) - 1).bit_length())  # a power of two
+        length = _common_prefix(prompts)
+        shared = _padded([prompts[0][:length]], 1, _round_up(length, _SLOTS))
+        rests = [prompt[length:-1] for prompt in prompts]
+        width = _round_up(max(map(len, rests)), _SLOTS)
+        return cls(
+            shared,
+            np.array([length], np.int32),
+            _padded(rests, rows, width),
+            _lengths(rests, rows),
+            _padded([prompt[-1:] for prompt in prompts], rows, 1)[:, 0],
+            len(prompts),
+        )
+
+    @classmethod
+    def in_groups(
+        cls, prompts: Sequence[list[int]], copies: int, groups: int, max_length: int
+    ) -> "_Prompts":
+        """Every prompt `copies` times, shared by these rows; in all `groups` x `copies` rows."""
+        too_long = [len(prompt) for prompt in prompts if len(prompt) > max_length]
+        if too_long:
+            raise ValueError(f"a prompt of {too_long[0]} tokens is longer than {max_length}")
+        read = [prompt[:-1] for prompt in prompts]
+        rows = groups * copies
+        last = [prompt[-1:] for prompt in prompts for _ in range(copies)]
+        return cls(
+            _padded(read, groups, max_length - 1),
+            _lengths(read, groups),
+            np.zeros((rows, 0), np.int32),
+            np.zeros(rows, np.int32),
+            _padded(last, rows, 1)[:, 0],
+            len(last),
+        )
+
+
+def _keys(seed: int | Array, count: int) -> Array:
+    """One random key a completion: equal prompts get different samples."""
+    key = jax.random.key(seed) if isinstance(seed, int) else seed
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(np.arange(count))
+
+
+def _padded(rows: Sequence[Sequence[int]], count: int, width: int) -> np.ndarray[Any, Any]:
+    """int32 [count, width]: the rows padded behind with 0, and empty rows after them."""
+    padded = np.zeros((count, width), np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded
+
+
+def _lengths(rows: Sequence[Sequence[int]], count: int) -> np.ndarray[Any, Any]:
+    return np.array([len(row) for row in rows] + [0] * (count - len(rows)), np.int32)
 
 
 def _common_prefix(prompts: Sequence[list[int]]) -> int:

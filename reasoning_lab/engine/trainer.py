@@ -22,6 +22,7 @@ from tunix.sft import hooks, metrics_logger, peft_trainer
 
 from reasoning_lab.engine import devices, sft_step
 from reasoning_lab.engine.models import Policy
+from reasoning_lab.engine.schedule import learning_rate
 from reasoning_lab.stages.specs import SFTSpec
 
 BatchFn = Callable[[int], Mapping[str, np.ndarray[Any, Any]]]
@@ -113,26 +114,15 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         state = (self.policy.params, nnx.as_pure(self.optimizer.opt_state))
         return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
-    def learning_rate(self, step: int) -> float:
-        """The rate of a step (from 0): linear warm-up, then a cosine; an argument of the step."""
-        stage = self._stage
-        warmup = math.ceil(self.max_steps * stage.warmup_ratio)
-        if step < warmup:
-            return stage.learning_rate * (step + 1) / warmup
-        progress = (step - warmup) / max(self.max_steps - warmup, 1)
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        final = stage.final_learning_rate_ratio
-        return stage.learning_rate * (final + (1 - final) * cosine)
-
     def create_train_step_fn(self) -> Callable[[sft_step.Batch], tuple[Any, Any, Any]]:
         def step(batch: sft_step.Batch) -> tuple[Any, Any, Any]:
-            learning_rate = self.learning_rate(self.train_steps)
+            rate = learning_rate(self._stage, self.train_steps, self.max_steps)
             params, optimizer_state, metrics = sft_step.train_step(
                 self.policy.params,
                 nnx.as_pure(self.optimizer.opt_state),
                 self.policy.base,
                 batch,
-                np.float32(learning_rate),
+                np.float32(rate),
                 np.float32(self.policy.lora_scale),
                 arch=self.policy.arch,
                 target_modules=self.policy.target_modules,
@@ -142,7 +132,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
             )
             nnx.update(self.model, params)
             nnx.update(self.optimizer.opt_state, nnx.state(optimizer_state))
-            extra = {"learning_rate": learning_rate, "target_tokens": metrics["target_tokens"]}
+            extra = {"learning_rate": rate, "target_tokens": metrics["target_tokens"]}
             return metrics["loss"], extra, metrics["grad_norm"]
 
         return step

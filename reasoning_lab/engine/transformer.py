@@ -19,7 +19,7 @@ RMSNorm multiplies by 1 + weight. `lora` is a list with one dict per layer,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,18 @@ Array = jax.Array
 Layer = Mapping[str, Any]
 Base = Mapping[str, Any]
 LoraLayers = Sequence[Mapping[str, Mapping[str, Array]]]
-KVCache = list[dict[str, Array]]
-"""One {"k", "v"} pair of [B, S, K, H] per layer."""
+LayerCache = dict[str, Array]
+"""Keys "k" and values "v" of one layer, each [S, B, K, H]: XLA:CPU attends to this order more than
+twice as fast as to [B, S, K, H]."""
+
+
+class KVCache(NamedTuple):
+    """Keys and values of tokens read before, S slots for each of B rows."""
+
+    layers: tuple[LayerCache, ...]
+    positions: Array  # int32 [B, S], the position of the token in each slot
+    valid: Array  # bool [B, S], slots that hold a token
+
 
 _MASKED = -1e30  # not -inf: a row without any visible key must give numbers, not NaN
 
@@ -50,6 +60,7 @@ def hidden_states(
     tokens: Array,
     positions: Array,
     segment_ids: Array,
+    branch_ids: Array | None = None,
     *,
     remat: bool = False,
 ) -> Array:
@@ -59,12 +70,17 @@ def hidden_states(
         tokens: int32 [B, T].
         positions: int32 [B, T], restarting at 0 with every segment.
         segment_ids: int32 [B, T]; a token attends only within its own segment. 0 marks padding.
+        branch_ids: int32 [B, T], where a segment is one prompt with several completions: 0 in the
+            prompt, which all of them see, and a number of its own in each, which none of the
+            others sees. None: no segment branches.
         lora_scale: alpha / rank.
         remat: recompute each layer in the backward pass instead of keeping its activations.
     """
     index = jnp.arange(tokens.shape[1])
     visible = segment_ids[:, :, None] == segment_ids[:, None, :]
     visible &= index[:, None] >= index[None, :]
+    if branch_ids is not None:
+        visible &= (branch_ids[:, None] == 0) | (branch_ids[:, :, None] == branch_ids[:, None])
     masks = _attention_masks(arch, visible, positions, positions)
     ropes = _rope_tables(arch, positions)
 
@@ -88,38 +104,55 @@ def hidden_states_with_cache(
     tokens: Array,
     positions: Array,
     cache: KVCache,
-    cache_positions: Array,
-    cache_valid: Array,
     write_index: Array | int,
+    shared: KVCache | None = None,
 ) -> tuple[Array, KVCache]:
-    """Hidden states [B, T, D] of new tokens, which see the cache and, causally, each other.
+    """Hidden states [B, T, D] of new tokens, which see the caches and, causally, each other.
 
     Args:
         tokens, positions: int32 [B, T].
-        cache: per layer k and v [B, S, K, H]; new keys go to the T slots from write_index on.
-        cache_positions: int32 [B, S], the position held (or about to be held) by each slot.
-        cache_valid: bool [B, S], slots that hold a token once the new ones are written.
+        cache: new keys go to the T slots from `write_index` on, whose positions and validity it
+            already tells.
+        shared: what rows begin with in common: each of its rows is seen by the same number of
+            consecutive rows of `tokens`, and never copied for them.
     """
-    visible = cache_valid[:, None, :] & (positions[:, :, None] >= cache_positions[:, None, :])
-    masks = _attention_masks(arch, visible, positions, cache_positions)
+    masks = _attention_masks(arch, _visible(positions, cache), positions, cache.positions)
+    shared_masks = {}
+    if shared is not None:
+        copies = len(tokens) // len(shared.positions)
+        spread = shared._replace(
+            positions=jnp.repeat(shared.positions, copies, axis=0),
+            valid=jnp.repeat(shared.valid, copies, axis=0),
+        )
+        visible = _visible(positions, spread)
+        shared_masks = _attention_masks(arch, visible, positions, spread.positions)
     ropes = _rope_tables(arch, positions)
     x = embed(base, tokens)
-    new_cache: KVCache = []
+    updated: list[LayerCache] = []
     for i, weights in enumerate(base["layers"]):
         kind = arch.attention_kind(i)
-        adapter = lora[i] if lora else {}
-        slot = (cache[i], write_index)
-        x, updated = _layer(arch, weights, adapter, lora_scale, x, ropes[kind], masks[kind], slot)
-        assert updated is not None
-        new_cache.append(updated)
-    return _rms_norm(x, base["final_norm"]), new_cache
+        memory = _Memory(cache.layers[i], write_index)
+        if shared is not None:
+            memory = memory._replace(shared=shared.layers[i], shared_mask=shared_masks[kind])
+        x, layer_cache = _layer(
+            arch, weights, lora[i] if lora else {}, lora_scale, x, ropes[kind], masks[kind], memory
+        )
+        assert layer_cache is not None
+        updated.append(layer_cache)
+    return _rms_norm(x, base["final_norm"]), cache._replace(layers=tuple(updated))
 
 
-def init_cache(arch: Architecture, batch: int, slots: int, dtype: jnp.dtype) -> KVCache:
-    shape = (batch, slots, arch.num_kv_heads, arch.head_dim)
-    return [
-        {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)} for _ in range(arch.num_layers)
-    ]
+def empty_cache(arch: Architecture, batch: int, slots: int, dtype: jnp.dtype) -> KVCache:
+    """A cache without valid slots; slot s is at position s."""
+    shape = (slots, batch, arch.num_kv_heads, arch.head_dim)
+    return KVCache(
+        layers=tuple(
+            {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
+            for _ in range(arch.num_layers)
+        ),
+        positions=jnp.broadcast_to(jnp.arange(slots), (batch, slots)),
+        valid=jnp.zeros((batch, slots), bool),
+    )
 
 
 def logits(arch: Architecture, base: Base, hidden: Array) -> Array:
@@ -145,8 +178,8 @@ def _layer(
     x: Array,
     rope: tuple[Array, Array],
     mask: Array,
-    slot: tuple[dict[str, Array], Array | int] | None,
-) -> tuple[Array, dict[str, Array] | None]:
+    memory: "_Memory | None",
+) -> tuple[Array, LayerCache | None]:
     def project(name: str, x: Array, contracted: int = 1) -> Array:
         y = jnp.tensordot(x, weights[name], contracted)
         if name in adapter:
@@ -164,13 +197,15 @@ def _layer(
     query = _rotate(query, rope) * jnp.asarray(arch.head_dim**-0.5, query.dtype)
     key = _rotate(key, rope)
     updated = None
-    if slot is not None:
-        cache, index = slot
-        start = (0, index, 0, 0)
-        key = jax.lax.dynamic_update_slice(cache["k"], key.astype(cache["k"].dtype), start)
-        value = jax.lax.dynamic_update_slice(cache["v"], value.astype(cache["v"].dtype), start)
-        updated = {"k": key, "v": value}
-    y = project("o_proj", _attend(arch, query, key, value, mask), contracted=2)
+    if memory is None:
+        attended = _attend(arch, query, [(key, value, mask)])
+    else:
+        updated = memory.write(key, value)
+        parts = [(*_rows_first(updated), mask)]
+        if memory.shared is not None and memory.shared_mask is not None:
+            parts.append((*_rows_first(memory.shared), memory.shared_mask))
+        attended = _attend(arch, query, parts)
+    y = project("o_proj", attended, contracted=2)
     if arch.post_norms:
         y = _rms_norm(y, weights["post_attention_norm"])
     x = x + y
@@ -183,15 +218,62 @@ def _layer(
     return x + y, updated
 
 
-def _attend(arch: Architecture, query: Array, key: Array, value: Array, mask: Array) -> Array:
-    """Grouped-query attention: query [B, T, N, H], key, value [B, S, K, H] -> [B, T, N, H]."""
+class _Memory(NamedTuple):
+    """What a layer sees besides its input, and where it writes its new keys and values."""
+
+    cache: LayerCache
+    write_index: Array | int
+    shared: LayerCache | None = None
+    shared_mask: Array | None = None
+
+    def write(self, key: Array, value: Array) -> LayerCache:
+        """The cache with new keys and values [B, T, K, H]."""
+        start = (self.write_index, 0, 0, 0)
+        return {
+            name: jax.lax.dynamic_update_slice(
+                self.cache[name], jnp.moveaxis(new, 1, 0).astype(self.cache[name].dtype), start
+            )
+            for name, new in (("k", key), ("v", value))
+        }
+
+
+def _rows_first(cache: LayerCache) -> tuple[Array, Array]:
+    """[S, B, K, H] -> [B, S, K, H]; XLA folds it into the product that follows."""
+    return jnp.moveaxis(cache["k"], 0, 1), jnp.moveaxis(cache["v"], 0, 1)
+
+
+def _attend(arch: Architecture, query: Array, parts: Sequence[tuple[Array, Array, Array]]) -> Array:
+    """Grouped-query attention over keys that stand in several places.
+
+    Args:
+        query: [B, T, N, H].
+        parts: keys and values [C, S, K, H] with their mask [B, T, S]. Where C is less than B, each
+            row serves B / C consecutive queries: no copies of a prompt are read for its
+            completions (arXiv 2403.08845).
+    """
     B, T, N, H = query.shape
-    grouped = query.reshape(B, T, key.shape[2], N // key.shape[2], H)
-    scores = jnp.einsum("btkgh,bskh->bkgts", grouped, key, preferred_element_type=jnp.float32)
-    scores = softcap(scores, arch.attention_softcap)
-    probabilities = jax.nn.softmax(jnp.where(mask[:, None, None], scores, _MASKED), axis=-1)
-    out = jnp.einsum("bkgts,bskh->btkgh", probabilities.astype(value.dtype), value)
-    return out.reshape(B, T, N, H)
+    scores = []
+    for key, _, mask in parts:
+        C, S, K, _ = key.shape
+        grouped = query.reshape(C, B // C, T, K, N // K, H)
+        part = jnp.einsum("crtkgh,cskh->crkgts", grouped, key, preferred_element_type=jnp.float32)
+        part = softcap(part.reshape(B, K, N // K, T, S), arch.attention_softcap)
+        scores.append(jnp.where(mask[:, None, None], part, _MASKED))
+    probabilities = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+    total = jnp.zeros((), query.dtype)
+    start = 0
+    for _, value, _ in parts:
+        C, S, K, _ = value.shape
+        part = probabilities[..., start : start + S].astype(value.dtype)
+        part = part.reshape(C, B // C, K, N // K, T, S)
+        total += jnp.einsum("crkgts,cskh->crtkgh", part, value).reshape(B, T, N, H)
+        start += S
+    return total
+
+
+def _visible(positions: Array, cache: KVCache) -> Array:
+    """bool [B, T, S]: slots that hold a token at or before the position of each new one."""
+    return cache.valid[:, None] & (positions[:, :, None] >= cache.positions[:, None])
 
 
 def _attention_masks(

@@ -1,15 +1,20 @@
 """What one completion got right, and how often that was so."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from reasoning_lab.answers import answers_match
 from reasoning_lab.data.example import Example
-from reasoning_lab.evaluation.statistics import wilson_interval
+from reasoning_lab.evaluation.pass_at_k import pass_at_k
+from reasoning_lab.evaluation.statistics import mean_interval, wilson_interval
 from reasoning_lab.formats import TAGS, parse
 
 # In the order in which tables show them.
 METRICS = ("both_tags", "reasoning_not_empty", "no_stray_tags", "well_formed", "correct")
+TRUNCATED = "truncated"  # counted too, but the fewer the better
+LENGTHS = ("reasoning_chars", "reasoning_steps")
 ALL = "all"
 
 
@@ -23,6 +28,8 @@ class Scored:
     well_formed: all of these, an answer that is not empty, and no text outside the tags.
     correct: there is one answer part, and it is the right answer.
     A truncated completion is neither well formed nor correct.
+    reasoning_chars, reasoning_steps: length of the reasoning in characters and in steps (see
+    `count_steps`); 0 where there is not exactly one reasoning part.
     """
 
     example_id: str
@@ -35,6 +42,7 @@ class Scored:
     correct: bool
     truncated: bool
     reasoning_chars: int
+    reasoning_steps: int
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The mean of a number over `denominator` problems of a group, with its 95% interval."""
+
+    group: str
+    metric: str
+    value: float
+    denominator: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Summary:
-    """The rows of one model asked in one way, as "tuned" or "base, 4-shot"."""
+    """The numbers of one model asked in one way, as "tuned" or "base, 4-shot".
+
+    `lengths` are means over all completions, in the units of `LENGTHS`; `pass_at` are shares
+    named "pass_at_<k>", and none unless completions were sampled.
+    """
 
     name: str
     rows: tuple[Row, ...]
+    lengths: tuple[Mean, ...] = ()
+    pass_at: tuple[Mean, ...] = ()
 
 
 def score(completion: str, example: Example, *, truncated: bool) -> Scored:
@@ -78,23 +104,72 @@ def score(completion: str, example: Example, *, truncated: bool) -> Scored:
         correct=correct and not truncated,
         truncated=truncated,
         reasoning_chars=len(parsed.reasoning or ""),
+        reasoning_steps=count_steps(parsed.reasoning or ""),
     )
 
 
-def summarise(name: str, scored: Sequence[Scored]) -> Summary:
-    """Every metric for all completions together and, if there are several, for each domain."""
+def count_steps(reasoning: str) -> int:
+    """Sentences and lines of a reasoning that say something: "8 + 8 = 16. 16 + 9 = 25." has two.
+
+    A step ends at the end of a line, or at ".", "!", "?" or ";" before white space. What holds no
+    word, or nothing but a number (as the "2." that heads a step), is no step.
+    """
+    pieces = (re.findall(r"\w+", piece) for piece in re.split(r"\n|(?<=[.!?;])\s", reasoning))
+    return sum(len(words) > 1 or (words != [] and not words[0].isdecimal()) for words in pieces)
+
+
+def summarise(
+    name: str, scored: Sequence[Scored], *, right_samples: Sequence[int] = (), samples: int = 0
+) -> Summary:
+    """Every metric for all completions together and, if there are several, for each domain.
+
+    Args:
+        name: the model and the way it was asked.
+        scored: one completion a problem.
+        right_samples: for each problem, how many of the `samples` sampled completions are right;
+            empty if none were sampled.
+        samples: completions sampled for each problem.
+    """
+    places = {ALL: list(range(len(scored)))}
     domains = list(dict.fromkeys(one.domain for one in scored))
-    rows = _rows(ALL, scored)
     if len(domains) > 1:
         for domain in domains:
-            rows += _rows(domain, [one for one in scored if one.domain == domain])
-    return Summary(name, tuple(rows))
+            places[domain] = [i for i, one in enumerate(scored) if one.domain == domain]
+    rows: list[Row] = []
+    lengths: list[Mean] = []
+    pass_at: list[Mean] = []
+    for group, indices in places.items():
+        members = [scored[i] for i in indices]
+        rows += _rows(group, members)
+        lengths += _lengths(group, members)
+        if right_samples:
+            pass_at += _pass_at(group, [right_samples[i] for i in indices], samples)
+    return Summary(name, tuple(rows), tuple(lengths), tuple(pass_at))
 
 
-def _rows(group: str, scored: Iterable[Scored]) -> list[Row]:
-    judged = list(scored)
+def _rows(group: str, scored: Sequence[Scored]) -> list[Row]:
     rows = []
-    for metric in METRICS:
-        count = sum(getattr(one, metric) for one in judged)
-        rows.append(Row(group, metric, count, len(judged), *wilson_interval(count, len(judged))))
+    for metric in (*METRICS, TRUNCATED):
+        count = sum(getattr(one, metric) for one in scored)
+        rows.append(Row(group, metric, count, len(scored), *wilson_interval(count, len(scored))))
     return rows
+
+
+def _lengths(group: str, scored: Sequence[Scored]) -> list[Mean]:
+    if not scored:
+        return []
+    means = []
+    for metric in LENGTHS:
+        values = [getattr(one, metric) for one in scored]
+        low, high = mean_interval(values)
+        # No length is negative, though an interval that knows only mean and spread may be.
+        means.append(Mean(group, metric, fmean(values), len(values), max(low, 0.0), high))
+    return means
+
+
+def _pass_at(group: str, right: Sequence[int], samples: int) -> list[Mean]:
+    means = []
+    for k in sorted({1, samples}):
+        value, low, high = pass_at_k(right, samples, k)
+        means.append(Mean(group, f"pass_at_{k}", value, len(right), low, high))
+    return means

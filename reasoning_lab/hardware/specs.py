@@ -23,4 +23,4 @@ class HardwareSpec:
     rows_per_micro_batch: int = Field(
         ge=1, description="packed rows that one device computes at once"
     )
-    eval_batch_size: int = Field(ge=1, description="sequences generated at once")
+    generation_batch_size: int = Field(ge=1, description="sequences generated at once")

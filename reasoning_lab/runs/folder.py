@@ -106,12 +106,27 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def best_dir(self) -> Path:
+        """The checkpoint that did best on held-out problems, for stages that choose one."""
+        return self.path / "best"
+
+    @property
+    def rollouts_path(self) -> Path:
+        """Completions sampled in training, with their rewards."""
+        return self.path / "rollouts.jsonl"
+
+    @property
+    def offending_path(self) -> Path:
+        """The samples that a run stopped at."""
+        return self.path / "offending.json"
+
+    @property
     def report_path(self) -> Path:
         return self.path / "report.md"
 
-    @property
-    def loss_curve_path(self) -> Path:
-        return self.path / "loss.svg"
+    def picture_path(self, title: str) -> Path:
+        """Where the picture of that title is, such as held_out_accuracy.svg."""
+        return self.path / f"{re.sub(r'[^a-z0-9]+', '_', title.lower())}.svg"
 
     def status(self) -> AbstractContextManager[StatusWriter]:
         """Keep status.json while the block runs; see `recording_status`."""

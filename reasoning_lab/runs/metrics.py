@@ -49,3 +49,9 @@ def read_series(path: Path, name: str) -> list[Point]:
         for record in read_records(path)
         if name in record
     ]
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of all metrics in a metrics.jsonl, each once, in the order of appearance."""
+    names = dict.fromkeys(name for record in read_records(path) for name in record)
+    return [name for name in names if name not in ("step", "time")]

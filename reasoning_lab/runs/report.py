@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from reasoning_lab.runs.curves import curve_picture
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
-from reasoning_lab.runs.loss_curve import loss_curve
-from reasoning_lab.runs.metrics import read_series
+from reasoning_lab.runs.metrics import Point, read_series
 from reasoning_lab.runs.status import Status, read_status
 
 
@@ -22,6 +22,24 @@ class Sample:
     correct: bool
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Metrics over steps to be drawn together.
+
+    title: its heading, which also gives the file's name: "KL" is kl.svg.
+    label: what the values are, with their unit.
+    curves: {name in the legend: name in metrics.jsonl}; those never recorded are left out.
+    bands: {name in the legend: names in metrics.jsonl of the lower and the upper end}.
+    text: a line on how to read it.
+    """
+
+    title: str
+    label: str
+    curves: Mapping[str, str]
+    bands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    text: str = ""
+
+
 def write_report(
     run: RunFolder,
     *,
@@ -30,9 +48,9 @@ def write_report(
     evaluation: str,
     samples: Sequence[Sample],
     next_steps: Mapping[str, str],
-    curves: Mapping[str, str],
+    pictures: Sequence[Picture],
 ) -> None:
-    """Write report.md and, if a loss was recorded, loss.svg beside it, once the run has ended.
+    """Write report.md and the pictures beside it, once the run has ended.
 
     Args:
         run: the run; its status and metrics are read from its folder.
@@ -41,30 +59,43 @@ def write_report(
         evaluation: the tables of results in Markdown; empty if nothing was evaluated.
         samples: completions to show.
         next_steps: shell commands by what they do, such as {"Ask it": "python -m …"}.
-        curves: metrics to draw, as {name in the legend: name in metrics.jsonl}.
+        pictures: what to draw; a picture without any recorded metric is left out.
 
     Raises:
         DiskFullError: no space; a report written earlier is untouched.
     """
-    picture = loss_curve(
-        {name: read_series(run.metrics_path, metric) for name, metric in curves.items()},
-        label="Loss (nats per token)",
-    )
-    if picture is not None:
-        write_atomically(run.loss_curve_path, picture)
     sections = [
         f"# {run.id}",
         _outcome(read_status(run.status_path)),
         _code(command, "sh"),
         _table(settings),
         "## Results\n\n" + evaluation.strip() if evaluation else "",
-        f"## Loss\n\n![Loss by step]({run.loss_curve_path.name})" if picture else "",
+        *(_drawn(picture, run) for picture in pictures),
         "\n\n".join(["## Samples", *map(_sample, samples)]) if samples else "",
         "\n\n".join(
             ["## Go on", *(f"{what}:\n\n{_code(how, 'sh')}" for what, how in next_steps.items())]
         ),
     ]
     write_atomically(run.report_path, "\n\n".join(filter(None, sections)) + "\n")
+
+
+def _drawn(picture: Picture, run: RunFolder) -> str:
+    """Write the picture's file and return its section; empty if nothing of it was recorded."""
+
+    def series(metric: str) -> list[Point]:
+        return read_series(run.metrics_path, metric)
+
+    svg = curve_picture(
+        {name: series(metric) for name, metric in picture.curves.items()},
+        label=picture.label,
+        bands={name: (series(low), series(high)) for name, (low, high) in picture.bands.items()},
+    )
+    if svg is None:
+        return ""
+    path = run.picture_path(picture.title)
+    write_atomically(path, svg)
+    image = f"![{picture.title} by step]({path.name})"
+    return "\n\n".join(filter(None, [f"## {picture.title}", picture.text, image]))
 
 
 def _outcome(status: Status) -> str:

@@ -1,7 +1,7 @@
 """Measure on held-out problems: the base model as it is, the base model shown how, the tuned."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rich.console import Console
 
@@ -17,20 +17,29 @@ from reasoning_lab.stages.progress import progress_bar
 
 @dataclass(frozen=True)
 class Judged:
-    """One model asked in one way: what it wrote to every problem, and what that was worth."""
+    """One model asked in one way: what it wrote to every problem, and what that was worth.
+
+    completions, scored: one greedy completion a problem.
+    samples: sampled completions of each problem besides, for pass@k; 0: none.
+    right_samples: how many of these are right, for each problem; empty if there are none.
+    """
 
     name: str
     problems: tuple[Example, ...]
     completions: tuple[str, ...]
     scored: tuple[Scored, ...]
+    samples: int = 0
+    right_samples: tuple[int, ...] = ()
 
     @property
     def summary(self) -> Summary:
-        return summarise(self.name, self.scored)
+        return summarise(
+            self.name, self.scored, right_samples=self.right_samples, samples=self.samples
+        )
 
     def records(self) -> list[dict[str, str | float | bool]]:
-        """One JSON-ready record a completion, for samples.jsonl."""
-        return [
+        """One JSON-ready record a problem, for samples.jsonl."""
+        records = [
             {
                 "model": self.name,
                 "question": problem.question,
@@ -42,6 +51,9 @@ class Judged:
                 self.problems, self.completions, self.scored, strict=True
             )
         ]
+        for line, right in zip(records, self.right_samples, strict=False):
+            line |= {"samples": self.samples, "right_samples": right}
+        return records
 
 
 def evaluate_tuned(
@@ -51,11 +63,16 @@ def evaluate_tuned(
     *,
     batch_size: int,
     console: Console,
+    name: str = "tuned",
+    seed: int = 0,
 ) -> Judged:
-    """The tuned model, asked zero-shot in Gemma's turn template, greedily."""
+    """The tuned model, asked zero-shot in Gemma's turn template, under the given name.
+
+    `seed` is that of the completions sampled for pass@k.
+    """
     generator = policy.generator(batch_size=batch_size)
     prompts = [policy.tokenizer.prompt(render_prompt(p.question)) for p in problems]
-    return _judge("tuned", generator, prompts, problems, spec, console)
+    return _judge(name, generator, prompts, problems, spec, console, seed)
 
 
 def evaluate_base(
@@ -65,6 +82,7 @@ def evaluate_base(
     *,
     batch_size: int,
     console: Console,
+    seed: int = 0,
 ) -> list[Judged]:
     """The untuned model on the same problems: zero-shot exactly as the tuned one, and few-shot.
 
@@ -75,7 +93,7 @@ def evaluate_base(
     problems = mixture.held_out
     zero_shot = policy.generator(batch_size=batch_size, base_only=True)
     prompts = [policy.tokenizer.prompt(render_prompt(p.question)) for p in problems]
-    judged = [_judge("base, zero-shot", zero_shot, prompts, problems, spec, console)]
+    judged = [_judge("base, zero-shot", zero_shot, prompts, problems, spec, console, seed)]
     if spec.few_shot:
         few_shot = policy.generator(batch_size=batch_size, base_only=True, stop=FEW_SHOT_STOP)
         prompts = [
@@ -85,7 +103,9 @@ def evaluate_base(
             for p in problems
         ]
         name = f"base, {spec.few_shot}-shot"
-        judged.append(_judge(name, few_shot, prompts, problems, spec, console, until_next_question))
+        judged.append(
+            _judge(name, few_shot, prompts, problems, spec, console, seed, until_next_question)
+        )
     return judged
 
 
@@ -96,15 +116,39 @@ def _judge(
     problems: Sequence[Example],
     spec: EvaluationSpec,
     console: Console,
+    seed: int,
     cut: Callable[[str], str] = str,
 ) -> Judged:
-    with progress_bar(console, f"evaluate {name}", len(problems)) as bar:
-        completions: list[Completion] = generator.complete(
-            prompts, spec.max_completion_length, on_progress=bar.update
+    """One greedy completion a problem and, for pass@k, `spec.pass_at` sampled ones."""
+
+    def score_all(
+        label: str, prompts: Sequence[list[int]], problems: Sequence[Example], temperature: float
+    ) -> tuple[tuple[str, ...], tuple[Scored, ...]]:
+        with progress_bar(console, label, len(prompts)) as bar:
+            completions: list[Completion] = generator.complete(
+                prompts,
+                spec.max_completion_length,
+                temperature=temperature,
+                seed=seed,
+                on_progress=bar.update,
+            )
+        texts = tuple(cut(completion.text) for completion in completions)
+        scored = tuple(
+            score(text, problem, truncated=completion.truncated)
+            for text, problem, completion in zip(texts, problems, completions, strict=True)
         )
-    texts = tuple(cut(completion.text) for completion in completions)
-    scored = tuple(
-        score(text, problem, truncated=completion.truncated)
-        for text, problem, completion in zip(texts, problems, completions, strict=True)
+        return texts, scored
+
+    texts, scored = score_all(f"evaluate {name}", prompts, problems, 0.0)
+    greedy = Judged(name, tuple(problems), texts, scored)
+    if spec.pass_at == 1:
+        return greedy
+    k = spec.pass_at
+    _, samples = score_all(
+        f"sample {name}",
+        [prompt for prompt in prompts for _ in range(k)],
+        [problem for problem in problems for _ in range(k)],
+        spec.temperature,
     )
-    return Judged(name, tuple(problems), texts, scored)
+    right = tuple(sum(one.correct for one in samples[i : i + k]) for i in range(0, len(samples), k))
+    return replace(greedy, samples=k, right_samples=right)

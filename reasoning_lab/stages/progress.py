@@ -1,5 +1,6 @@
 """Progress bars: where a run is, how fast, and how long it still takes."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,11 @@ def make_console() -> Console:
     """The terminal; what goes to a file or a pipe gets lines wide enough to copy from."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
+
+
+def silent_console() -> Console:
+    """For work inside of other work whose bar is on the screen already."""
+    return Console(file=io.StringIO(), quiet=True)
 
 
 class Bar:

@@ -4,7 +4,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -12,11 +13,13 @@ from rich.text import Text
 
 from reasoning_lab.evaluation.statistics import paired_difference
 from reasoning_lab.evaluation.tables import results_markdown, results_table
+from reasoning_lab.evaluation.verdict import format_p
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
-from reasoning_lab.runs.report import Sample, write_report
+from reasoning_lab.runs.report import Picture, Sample, write_report
 from reasoning_lab.stages.evaluate import Judged
+from reasoning_lab.stages.pictures import SFT_PICTURES
 from reasoning_lab.tracking.tracker import Tracker
 
 
@@ -25,19 +28,36 @@ def record(judged: Sequence[Judged], folder: RunFolder, tracker: Tracker, *, ste
     records = [line for one in judged for line in one.records()]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in records)
     write_atomically(folder.samples_path, text)
-    tracker.summary(
-        {
-            f"{_slug(one.name)}/{row.group}/{row.metric}": row.count / row.denominator
-            for one in judged
-            for row in one.summary.rows
-        }
-    )
+    values = {}
+    for one in judged:
+        name, summary = _slug(one.name), one.summary
+        for row in summary.rows:
+            values[f"{name}/{row.group}/{row.metric}"] = row.count / row.denominator
+        for mean in (*summary.lengths, *summary.pass_at):
+            values[f"{name}/{mean.group}/{mean.metric}"] = mean.value
+    tracker.summary(values)
     tracker.samples(step, judged[-1].records())
 
 
-def report(judged: Sequence[Judged], experiment: Experiment, folder: RunFolder) -> None:
-    """Write report.md."""
-    stage, lora = experiment.stage, experiment.lora
+def report(
+    judged: Sequence[Judged],
+    experiment: Experiment,
+    folder: RunFolder,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    pictures: Sequence[Picture] = SFT_PICTURES,
+    verdict: str = "",
+) -> None:
+    """Write report.md.
+
+    Args:
+        judged: the models compared, the one just trained last.
+        settings: what only this stage has, to stand between the settings that all have.
+        pictures: what to draw of the metrics.
+        verdict: a sentence to stand above the table of results.
+    """
+    lora = experiment.lora
+    tables = [results_markdown([one.summary for one in judged]), *verdicts(judged)]
     write_report(
         folder,
         command=shlex.join(["python", *sys.argv]),
@@ -47,38 +67,43 @@ def report(judged: Sequence[Judged], experiment: Experiment, folder: RunFolder) 
             "data": ", ".join(
                 f"{name} ({s.rows or 'all'})" for name, s in experiment.data.sources.items()
             ),
-            "learning rate": f"{stage.learning_rate:g}",
-            "tokens a step": stage.batch_tokens,
+            "learning rate": f"{experiment.stage.learning_rate:g}",
+            **(settings or {}),
             "hardware": experiment.hardware.platform,
             "seed": experiment.seed,
         },
-        evaluation="\n\n".join(
-            [results_markdown([one.summary for one in judged]), *map(str, verdicts(judged))]
-        ),
+        evaluation="\n\n".join([f"**{verdict}**", *tables] if verdict else tables),
         samples=_samples(judged[-1], experiment.evaluation.samples),
         next_steps=_next_steps(judged[-1], folder),
-        curves={"training": "train/loss", "held-out": "eval/loss"},
+        pictures=pictures,
     )
 
 
 def announce(
-    judged: Sequence[Judged], experiment: Experiment, folder: RunFolder, console: Console
+    judged: Sequence[Judged],
+    experiment: Experiment,
+    folder: RunFolder,
+    console: Console,
+    *,
+    verdict: str = "",
 ) -> None:
-    """Show the table, some completions and the commands to go on with."""
+    """Show the table, some completions, the verdict and the commands to go on with."""
     for sample in _samples(judged[-1], experiment.evaluation.samples):
-        verdict = "right" if sample.correct else f"wrong: the answer is {sample.answer}"
+        outcome = "right" if sample.correct else f"wrong: the answer is {sample.answer}"
         text = Text(f"{sample.question}\n\n{sample.completion}")
-        console.print(Panel(text, subtitle=verdict, title="held-out problem"))
+        console.print(Panel(text, subtitle=outcome, title="held-out problem"))
     console.print(results_table([one.summary for one in judged]))
     for line in verdicts(judged):
         console.print(line)
+    if verdict:
+        console.print(Text(f"\n{verdict}", style="bold"))
     for what, command in _next_steps(judged[-1], folder).items():
         console.print(f"\n{what}:\n  {command}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"\nReport: {folder.report_path}", soft_wrap=True)
 
 
 def verdicts(judged: Sequence[Judged]) -> list[str]:
-    """One sentence for each untuned model: is the tuned one better, and how sure is that?"""
+    """Sentences on each other model: is the last one better than it, and how sure is that?"""
     *others, tuned = judged
     lines = []
     for other in others:
@@ -87,12 +112,14 @@ def verdicts(judged: Sequence[Judged]) -> list[str]:
                 [getattr(scored, metric) for scored in one.scored] for one in (other, tuned)
             )
             change = paired_difference(before, after)
+            ends = (change.low, change.high, change.bootstrap_low, change.bootstrap_high)
+            low, high, bootstrap_low, bootstrap_high = (f"{100 * end:+.0f}" for end in ends)
             lines.append(
                 f"{tuned.name} against {other.name}, {metric.replace('_', ' ')}: "
                 f"{100 * change.difference:+.0f} points "
-                f"(95% interval {100 * change.low:+.0f} to {100 * change.high:+.0f}; "
+                f"(95% interval {low} to {high}, bootstrap {bootstrap_low} to {bootstrap_high}; "
                 f"{change.gained} problems gained, {change.lost} lost; "
-                f"McNemar p = {change.p_value:.2g})."
+                f"McNemar {format_p(change.p_value)})."
             )
     return lines
 

@@ -8,16 +8,16 @@ from rich.console import Console
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import TARGET, to_mapping
-from reasoning_lab.data.mixture import build_held_out, build_mixture
-from reasoning_lab.engine import devices
-from reasoning_lab.engine.checkpoints import restore_lora
-from reasoning_lab.engine.models import Policy, load_policy
+from reasoning_lab.data.mixture import build_held_out
+from reasoning_lab.engine.models import Policy
 from reasoning_lab.evaluation.tables import results_table
 from reasoning_lab.experiment import Experiment, compose, load
 from reasoning_lab.formats import render_prompt
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.evaluate import evaluate_tuned
+from reasoning_lab.stages.lineage import build_problems, restore_best
 from reasoning_lab.stages.progress import make_console
+from reasoning_lab.stages.session import open_policy
 
 
 def ask(
@@ -43,9 +43,7 @@ def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
     """Evaluate the tuned model on the run's own held-out problems, or on those of other data."""
     console = make_console()
     experiment = load(folder.config_path)
-    own = build_mixture(
-        experiment.data, held_out=experiment.evaluation.problems, seed=experiment.seed
-    )
+    own = build_problems(experiment)
     other = _other(experiment, overrides)
     problems = build_held_out(
         other.data, held_out=other.evaluation.problems, seed=other.seed, trained_on=own.train
@@ -54,7 +52,7 @@ def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
         restore(folder, experiment),
         problems,
         other.evaluation,
-        batch_size=experiment.hardware.eval_batch_size,
+        batch_size=experiment.hardware.generation_batch_size,
         console=console,
     )
     console.print(results_table([judged.summary]))
@@ -77,13 +75,7 @@ def _other(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
 
 
 def restore(folder: RunFolder, experiment: Experiment) -> Policy:
-    """The tuned model of a run, with its newest checkpoint."""
-    policy = load_policy(
-        experiment.model,
-        experiment.lora,
-        param_dtype=experiment.hardware.param_dtype,
-        mesh=devices.start(experiment.hardware),
-        seed=experiment.seed,
-    )
-    restore_lora(policy, folder.checkpoints_dir)
+    """The tuned model of a run."""
+    policy = open_policy(experiment)
+    restore_best(policy, folder)
     return policy

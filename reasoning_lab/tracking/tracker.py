@@ -17,7 +17,7 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Record metrics of one step."""
 
-    def samples(self, step: int, rows: Sequence[Mapping[str, Cell]]) -> None:
+    def samples(self, step: int, rows: Sequence[Mapping[str, Cell]], name: str = "samples") -> None:
         """Record a table of at least one row; every row has the columns of the first."""
 
     def summary(self, values: Mapping[str, SupportsFloat]) -> None:
@@ -30,7 +30,7 @@ class NullTracker:
     def log(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         pass
 
-    def samples(self, step: int, rows: Sequence[Mapping[str, Cell]]) -> None:
+    def samples(self, step: int, rows: Sequence[Mapping[str, Cell]], name: str = "samples") -> None:
         pass
 
     def summary(self, values: Mapping[str, SupportsFloat]) -> None:

@@ -33,14 +33,12 @@ class WandbTracker:
         values = {name: float(value) for name, value in metrics.items()}
         self._send(lambda: self._run.log({"step": step, **values}))
 
-    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    def samples(self, step: int, rows: Sequence[Mapping[str, Any]], name: str = "samples") -> None:
         import wandb
 
         columns = list(rows[0])
         table = [[row[column] for column in columns] for row in rows]
-        self._send(
-            lambda: self._run.log({"step": step, "samples": wandb.Table(columns, data=table)})
-        )
+        self._send(lambda: self._run.log({"step": step, name: wandb.Table(columns, data=table)}))
 
     def summary(self, values: Mapping[str, SupportsFloat]) -> None:
         self._send(lambda: self._run.summary.update({k: float(v) for k, v in values.items()}))

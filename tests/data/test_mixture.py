@@ -19,10 +19,16 @@ class Written(Source):
 
     domain: Domain = "written"
     problems: tuple[tuple[str, str, str | None], ...]
+    apart: tuple[tuple[str, str, str | None], ...] | None = None
 
     def examples(self, *, name: str, seed: int) -> Iterator[Example]:
         for key, question, reasoning in self.problems:
             yield Example(key, name, self.domain, question, reasoning, "1", "")
+
+    def held_out_examples(self, *, name: str, seed: int) -> Iterator[Example] | None:
+        if self.apart is None:
+            return None
+        return Written(problems=self.apart).examples(name=name, seed=seed)
 
 
 def mixed() -> DataSpec:
@@ -135,6 +141,52 @@ def test_problems_without_reasoning_can_be_asked_but_not_taught() -> None:
     assert len(build_held_out(data, held_out=9, seed=0)) == 9
     with pytest.raises(ConfigError, match="7 have no reasoning to learn from"):
         build_mixture(data, held_out=2, seed=0)
+
+
+def test_reinforcement_learning_can_do_without_reasoning() -> None:
+    problems = (("0", "Is it 0?", None), ("1", "Is it 1?", None), ("2", "Is it 2?", "Yes."))
+    data = DataSpec(sources={"mine": Written(rows=2, problems=problems)})
+
+    mixture = build_mixture(data, held_out=1, seed=0, needs_reasoning=False)
+    assert {example.id for example in mixture.train} == {"1", "2"}
+    assert [example.id for example in mixture.shots("mine", 2)] == ["2"]  # can be shown
+
+
+def test_what_was_trained_on_before_is_never_held_out_but_may_be_trained_on_again() -> None:
+    problems = tuple((str(n), f"Is it {n}?", "Yes.") for n in range(8))
+    data = DataSpec(sources={"mine": Written(rows=6, problems=problems)})
+    before = build_mixture(data, held_out=2, seed=0).train[:3]
+    again = build_mixture(data, held_out=2, seed=0, trained_on=before)
+    assert again == build_mixture(data, held_out=2, seed=0)  # the held-out ones stay the same
+
+    first = [
+        Example("0", "other", "", "Zero?", None, "", ""),
+        Example("x", "", "", "IS IT 1 ?", None, "", ""),
+    ]
+    later = build_mixture(data, held_out=2, seed=0, trained_on=first)
+    assert [example.id for example in later.held_out] == ["2", "3"]
+    assert {example.id for example in later.train} == set("014567")
+    with pytest.raises(ConfigError, match="and 2 were trained on before"):
+        build_mixture(data, held_out=7, seed=0, trained_on=first)
+
+
+def test_a_source_can_hold_out_problems_that_stand_apart() -> None:
+    source = Written(
+        rows=2,
+        problems=(("1", "One?", "x"), ("2", "Two?", "x"), ("3", "Three?", "x")),
+        apart=(("a", "A?", None), ("b", "B?", None), ("c", "C?", None)),
+    )
+    other = Written(rows=1, problems=(("4", "Four?", "x"), ("5", "a ?", "x"), ("6", "Six?", "x")))
+    data = DataSpec(sources={"mine": source, "other": other})
+
+    mixture = build_mixture(data, held_out=1, seed=0)
+    assert [example.id for example in mixture.held_out] == ["a", "4"]
+    assert {example.id for example in mixture.train} == {"1", "2", "6"}
+    seen = [Example("a", "", "", "A?", None, "", "")]
+    held_out = build_held_out(data, held_out=2, seed=0, trained_on=seen)
+    assert [example.id for example in held_out][:2] == ["b", "c"]
+    with pytest.raises(ConfigError, match="4 held-out ones are wanted"):
+        build_held_out(data, held_out=4, seed=0)
 
 
 def test_data_needs_a_source_that_is_one() -> None:

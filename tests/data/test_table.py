@@ -158,6 +158,39 @@ def test_a_table_gives_all_its_rows_unless_told_otherwise(tmp_path: Path) -> Non
     assert (len(mixture.held_out), len(mixture.train)) == (4, 6)
 
 
+def test_the_splits_of_a_folder_are_told_by_the_names_of_its_files(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train-0.jsonl", ROWS[:4])
+    write_jsonl(tmp_path / "train-1.jsonl", ROWS[4:6])
+    write_jsonl(tmp_path / "test.jsonl", ROWS[6:])
+    table = Table(path=str(tmp_path), held_out_split="test")
+
+    mixture = build_mixture(DataSpec(sources={"mine": table}), held_out=3, seed=0)
+    questions = [row["question"] for row in ROWS]
+    assert {example.question for example in mixture.train} == set(questions[:6])
+    assert {example.question for example in mixture.held_out} < set(questions[6:])
+    assert all(example.id.startswith("mine: test row") for example in mixture.held_out)
+
+
+def test_a_held_out_split_that_shares_questions_is_refused(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", ROWS[:6])
+    write_jsonl(tmp_path / "test.jsonl", [{**ROWS[5], "question": " WHAT is 5+1?"}, *ROWS[6:]])
+    table = Table(path=str(tmp_path), held_out_split="test")
+
+    told = r"held_out_split=test shares 1 of its 5 questions .* 'WHAT is 5\+1\?'.*=null"
+    with pytest.raises(ConfigError, match=told) as error:
+        build_mixture(DataSpec(sources={"mine": table}), held_out=1, seed=0)
+    assert error.value.keys == ("data.sources.mine.held_out_split",)
+
+
+def test_a_split_without_a_file_is_explained(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "train.jsonl", ROWS)
+    for path in (file, tmp_path):
+        table = Table(path=str(path), held_out_split="test")
+        with pytest.raises(ConfigError, match="no file whose name begins with test") as error:
+            build_mixture(DataSpec(sources={"mine": table}), held_out=1, seed=0)
+        assert "data.sources.mine.held_out_split=null" in str(error.value)
+
+
 def test_an_endless_source_must_say_how_many_rows() -> None:
     with pytest.raises(ValidationError, match="how many rows"):
         RunningSum(rows=None)

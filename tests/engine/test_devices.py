@@ -17,7 +17,7 @@ wanted = [("gpu", 1, 1), ("tpu", 8, 1), ("cpu", 3, 1), ("cpu", 1, 2), ("cpu", 2,
 for platform, fsdp, tp in wanted:
     hardware = HardwareSpec(
         platform=platform, fsdp=fsdp, tp=tp, param_dtype="float32", remat=False,
-        rows_per_micro_batch=1, eval_batch_size=1,
+        rows_per_micro_batch=1, generation_batch_size=1,
     )
     try:
         mesh = devices.start(hardware)

@@ -38,7 +38,7 @@ results = []
 for fsdp, tp in [(1, 1), (8, 1), (4, 2)]:
     hardware = HardwareSpec(
         platform="cpu", fsdp=fsdp, tp=tp, param_dtype="float32", remat=False,
-        rows_per_micro_batch=1, eval_batch_size=1,
+        rows_per_micro_batch=1, generation_batch_size=1,
     )
     policy = load_policy(
         ModelSpec(architecture="gemma3_tiny", weights="random"),

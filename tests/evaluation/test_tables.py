@@ -1,8 +1,9 @@
 from io import StringIO
+from math import inf
 
 from rich.console import Console
 
-from reasoning_lab.evaluation.metrics import Row, Summary
+from reasoning_lab.evaluation.metrics import Mean, Row, Summary
 from reasoning_lab.evaluation.tables import results_markdown, results_table
 
 BASE = Summary("base", (Row("all", "correct", 0, 64, 0.0, 0.0566),))
@@ -31,5 +32,51 @@ def test_table_shows_every_cell_on_80_columns() -> None:
     screen = StringIO()
     Console(file=screen, width=80).print(results_table([BASE, TUNED, TUNED]))
 
-    for cell in ("domain", "addition", "tuned", "0/64 0% [0–6]", "60/64 94% [85–98]", "Wilson"):
+    for cell in ("metric", "addition", "tuned", "0/64 0% [0–6]", "60/64 94% [85–98]", "Wilson"):
         assert cell in screen.getvalue()
+
+
+def test_lengths_truncation_and_pass_at_k_are_shown() -> None:
+    full = Summary(
+        "GRPO",
+        (
+            Row("all", "truncated", 5, 64, 0.03, 0.17),
+            Row("sums", "both_tags", 32, 32, 0.89, 1.0),
+            Row("sums", "correct", 30, 32, 0.80, 0.98),
+        ),
+        (
+            Mean("all", "reasoning_chars", 51.26, 64, 48.0, 54.5),
+            Mean("all", "reasoning_steps", 2.0, 1, 0.0, inf),
+            Mean("sums", "reasoning_chars", 50.0, 32, 48.0, 54.5),
+        ),
+        (Mean("all", "pass_at_8", 0.81, 64, 0.704, 0.906),),
+    )
+    lines = results_markdown([full]).splitlines()
+
+    assert lines[2:7] == [
+        "| all | truncated ↓ | 5/64 8% [3–17] |",
+        "|  | pass@8 | 81% [70–91] |",
+        "|  | reasoning chars | 51.3 [48.0–54.5] |",
+        "|  | reasoning steps | 2.0 |",
+        "| sums | correct | 30/32 94% [80–98] |",
+    ]
+    for part in ("less is better", "all completions", "within k samples"):
+        assert part in lines[-1]
+    assert "pass@k" not in results_markdown([TUNED])
+
+
+def test_four_models_on_80_columns_hide_nothing() -> None:
+    rows = tuple(
+        Row(group, metric, 256, 256, 0.985, 1.0)
+        for group in ("all", "word problems")
+        for metric in ("reasoning_not_empty", "correct")
+    )
+    lengths = (Mean("all", "reasoning_chars", 151.2, 256, 148.0, 154.6),)
+    names = ("base, zero-shot", "base, 4-shot", "SFT", "GRPO")
+    screen = StringIO()
+    table = results_table([Summary(name, rows, lengths) for name in names])
+    Console(file=screen, width=80).print(table)
+
+    assert "…" not in screen.getvalue()
+    assert screen.getvalue().count("[98–100]") == 12
+    assert screen.getvalue().count("[148–155]") == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasoning_lab.runs.metrics import MetricsWriter, Point, read_series
+from reasoning_lab.runs.metrics import MetricsWriter, Point, read_names, read_series
 
 
 def test_one_metric_is_read_back_as_a_series(tmp_path: Path) -> None:
@@ -51,3 +51,12 @@ def test_a_resumed_curve_has_every_step_once(tmp_path: Path) -> None:
         for step in range(7, 12):
             metrics.log(step, {"loss": 2.0})
     assert [point.step for point in read_series(path, "loss")] == list(range(1, 12))
+
+
+def test_the_names_of_all_metrics_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsWriter(path) as metrics:
+        metrics.log(1, {"reward/total": 1.0, "reward/correct": 1.0})
+        metrics.log(2, {"eval/correct": 1.0, "reward/total": 1.0})
+    assert read_names(path) == ["reward/total", "reward/correct", "eval/correct"]
+    assert read_names(tmp_path / "missing.jsonl") == []

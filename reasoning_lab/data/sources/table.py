@@ -22,6 +22,8 @@ Row = Mapping[str, Any]
 class Table(Source):
     """One problem a row. Rows without reasoning can be asked, but not taught.
 
+    With a `held_out_split`, the splits of a local folder are told by how its files' names begin.
+
     Files are read here rather than by `datasets`, which guesses types: an answer of 1.50 in a CSV
     stays 1.50, and a line that is not JSON is named.
     """
@@ -38,6 +40,9 @@ class Table(Source):
     )
     subset: str | None = Field(default=None, description="configuration of a hub data set")
     split: str = Field(default="train", min_length=1, description="split of a hub data set")
+    held_out_split: str | None = Field(
+        default=None, min_length=1, description="split to hold problems out from; null: the same"
+    )
     question: str = Field(default="question", description="column with the question")
     reasoning: str | None = Field(default="reasoning", description="column with the worked trace")
     answer: str = Field(default="answer", description="column with the final answer")
@@ -49,14 +54,41 @@ class Table(Source):
     licence: str = Field(default="unknown", description="licence of the rows, for the manifest")
 
     def examples(self, *, name: str, seed: int) -> Iterator[Example]:
-        rows = self._read(f"data.sources.{name}.path")
+        return self._shuffled(name, seed, self.split, "row")
+
+    def held_out_examples(self, *, name: str, seed: int) -> Iterator[Example] | None:
+        """The rows of `held_out_split`.
+
+        Raises:
+            ConfigError: questions that are among the training rows too.
+        """
+        if self.held_out_split is None:
+            return None
+        held_out = list(
+            self._shuffled(name, seed, self.held_out_split, f"{self.held_out_split} row")
+        )
+        trained = {example.wording for example in self.examples(name=name, seed=seed)}
+        shared = [example for example in held_out if example.wording in trained]
+        if shared:
+            key = f"data.sources.{name}.held_out_split"
+            raise ConfigError(
+                f"{key}={self.held_out_split} shares {len(shared)} of its {len(held_out)} "
+                f"questions with the split {self.split} of {self.path}, the first being "
+                f"{shared[0].question!r}. Take them out of one of the two, or set {key}=null: "
+                "problems are then held out from the training rows, and never trained on.",
+                keys=[key],
+            )
+        return iter(held_out)
+
+    def _shuffled(self, name: str, seed: int, split: str, row_name: str) -> Iterator[Example]:
+        rows = self._read(f"data.sources.{name}.path", split)
         order = list(range(len(rows)))
         Random(f"{name}/{seed}").shuffle(order)
         for number in order:
-            yield self._example(rows[number], number + 1, name)
+            yield self._example(rows[number], f"{row_name} {number + 1}", name)
 
-    def _example(self, row: Row, number: int, name: str) -> Example:
-        place = f"data.sources.{name}: row {number} of {self.path}"
+    def _example(self, row: Row, row_name: str, name: str) -> Example:
+        place = f"data.sources.{name}: {row_name} of {self.path}"
         reasoning = self.reasoning if self.separator is None else None
         wanted = [column for column in (self.question, reasoning, self.answer) if column]
         missing = [column for column in wanted if column not in row]
@@ -84,7 +116,7 @@ class Table(Source):
                 keys=[f"data.sources.{name}.path"],
             )
         return Example(
-            id=f"{name}: row {number}",
+            id=f"{name}: {row_name}",
             source=name,
             domain=self.domain,
             question=question,
@@ -93,20 +125,34 @@ class Table(Source):
             licence=self.licence,
         )
 
-    def _read(self, key: str) -> list[Row]:
+    def _read(self, key: str, split: str) -> list[Row]:
         if self.path.startswith(_HUB):
-            rows = self._download(key)
+            rows = self._download(key, split)
         else:
-            rows = [row for file in _files(Path(self.path), key) for row in _rows_of(file, key)]
+            files = _files(Path(self.path), key)
+            if self.held_out_split is not None:
+                files = self._of_split(files, key, split)
+            rows = [row for file in files for row in _rows_of(file, key)]
         if not rows:
             raise ConfigError(f"{key}={self.path} holds no rows.", keys=[key])
         return rows
 
-    def _download(self, key: str) -> list[Row]:
+    def _of_split(self, files: list[Path], key: str, split: str) -> list[Path]:
+        found = [file for file in files if file.name.startswith(split)]
+        if not found:
+            raise ConfigError(
+                f"{key}={self.path} has no file whose name begins with {split}. Give a folder with "
+                f"{self.split}*.jsonl and {self.held_out_split}*.jsonl in it (or another kind), or "
+                f"set {key.removesuffix('path')}held_out_split=null.",
+                keys=[key],
+            )
+        return found
+
+    def _download(self, key: str, split: str) -> list[Row]:
         from datasets import load_dataset
 
         try:
-            return list(load_dataset(self.path.removeprefix(_HUB), self.subset, split=self.split))
+            return list(load_dataset(self.path.removeprefix(_HUB), self.subset, split=split))
         except (OSError, ValueError) as error:  # missing, gated, no network, no such split
             raise ConfigError(
                 f"{key}={self.path} cannot be loaded from the hub: {error}\n"

@@ -9,21 +9,17 @@ import jax
 import numpy as np
 
 from bench import worker
-from bench.workloads import Workload
+from bench.jax_tools import HARDWARE, Compilations, matmul_flops
+from bench.sft_workloads import Workload
 from reasoning_lab.engine import devices
 from reasoning_lab.engine.models import load_policy
 from reasoning_lab.engine.trainer import SFTTrainer
-from reasoning_lab.hardware.specs import HardwareSpec
 from reasoning_lab.stages.specs import SFTSpec
 
-HARDWARE = HardwareSpec(
-    platform="cpu", param_dtype="float32", remat=False, rows_per_micro_batch=2, eval_batch_size=32
-)
 
-
-def measure(workload: Workload) -> worker.Result:
+def measure(workload: Workload) -> worker.SFTResult:
     mesh = devices.start(HARDWARE)
-    compilations = count_compilations()
+    compilations = Compilations("train_step")
     policy = load_policy(worker.MODEL, worker.LORA, param_dtype="float32", mesh=mesh, seed=0)
     clock = worker.StepClock()
     losses: dict[int, float] = {}
@@ -49,8 +45,8 @@ def measure(workload: Workload) -> worker.Result:
             checkpoint_dir=Path(folder),
         )
         trainer.fit(on_step, after_step)
-    require_one(compilations)
-    return worker.Result(
+    compilations.require_none_timed(clock)
+    return worker.SFTResult(
         seconds=clock.timed,
         initial_loss=losses[1],
         peak_bytes=worker.peak_bytes(),
@@ -59,31 +55,5 @@ def measure(workload: Workload) -> worker.Result:
     )
 
 
-def count_compilations() -> list[str]:
-    """A list that from now on grows with every compilation of a training step."""
-    names: list[str] = []
-
-    def on_event(event: str, seconds: float, **details: str | int) -> None:
-        name = str(details.get("fun_name"))
-        if event.endswith("backend_compile_duration") and "train_step" in name:
-            names.append(name)
-
-    jax.monitoring.register_event_duration_secs_listener(on_event)
-    return names
-
-
-def require_one(compilations: list[str]) -> None:
-    """Raise if a timed step was compiled again: that is not what training costs."""
-    if len(compilations) != 1:
-        raise RuntimeError(f"compiled {len(compilations)} times, not once, in the warm-up step")
-
-
-def matmul_flops() -> float:
-    product = jax.jit(jax.numpy.matmul)
-    return worker.matmul_flops(
-        lambda left, right: product(left, right).block_until_ready(), jax.numpy.asarray
-    )
-
-
 if __name__ == "__main__":
-    worker.run(measure)
+    worker.run(measure, Workload.load)

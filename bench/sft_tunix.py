@@ -6,35 +6,25 @@ import numpy as np
 import optax
 import qwix
 from flax import nnx
+from jax.sharding import Mesh
 from tunix.models.gemma3 import model as gemma3
 from tunix.models.gemma3 import params_safetensors
 from tunix.sft import hooks, peft_trainer, utils
 
-from bench import ours, worker
-from bench.workloads import Workload
+from bench import jax_tools, worker
+from bench.sft_workloads import Workload
 from reasoning_lab.engine import devices, locate
 
 _PAD_ID = 0
 _ALL_LINEAR = ".*(q_einsum|kv_einsum|attn_vec_einsum|gate_proj|up_proj|down_proj)"
 
 
-def measure(workload: Workload) -> worker.Result:
-    mesh = devices.start(ours.HARDWARE)  # the same compilation cache and device as ours
-    compilations = ours.count_compilations()
+def measure(workload: Workload) -> worker.SFTResult:
+    mesh = devices.start(jax_tools.HARDWARE)  # the same compilation cache and device as ours
+    compilations = jax_tools.Compilations("train_step")
     clock, first_loss = worker.StepClock(), _FirstLoss()
     with mesh:  # without it Tunix compiles the step a second time
-        model = params_safetensors.create_model_from_safe_tensors(
-            str(locate.model_folder(worker.MODEL)),
-            gemma3.ModelConfig.gemma3_270m(),
-            mesh,
-            jnp.float32,
-        )
-        provider = qwix.LoraProvider(
-            module_path=_ALL_LINEAR, rank=worker.LORA.rank, alpha=worker.LORA.alpha
-        )
-        model = qwix.apply_lora_to_model(
-            model, provider, rngs=nnx.Rngs(0), **model.get_model_input()
-        )
+        model = lora_model(base_model(mesh))
         trainer = peft_trainer.PeftTrainer(
             model,
             optax.adamw(worker.LEARNING_RATE),
@@ -44,18 +34,32 @@ def measure(workload: Workload) -> worker.Result:
         trainer.with_training_hooks(first_loss)
         trainer.is_managed_externally = True  # train() then returns after each batch, still open
         for step in range(worker.WARMUP_STEPS + workload.peer_steps):
-            tokens, mask = worker.padded(workload, step, _PAD_ID)
+            tokens, mask = workload.padded(step, _PAD_ID)
             trainer.train([peft_trainer.TrainingInput(input_tokens=tokens, input_mask=mask)])
             clock.step_ended()
-    ours.require_one(compilations)
-    _check_trained(model)
-    return worker.Result(
+    compilations.require_none_timed(clock)
+    check_trained(model)
+    return worker.SFTResult(
         seconds=clock.timed,
         initial_loss=first_loss.value,
         peak_bytes=worker.peak_bytes(),
-        matmul_flops=ours.matmul_flops(),
+        matmul_flops=jax_tools.matmul_flops(),
         versions=worker.versions("google-tunix", "jax", "qwix"),
     )
+
+
+def base_model(mesh: Mesh) -> gemma3.Gemma3:
+    return params_safetensors.create_model_from_safe_tensors(
+        str(locate.model_folder(worker.MODEL)), gemma3.ModelConfig.gemma3_270m(), mesh, jnp.float32
+    )
+
+
+def lora_model(base: gemma3.Gemma3) -> gemma3.Gemma3:
+    """The model with fresh LoRA weights; it shares the base's buffers."""
+    provider = qwix.LoraProvider(
+        module_path=_ALL_LINEAR, rank=worker.LORA.rank, alpha=worker.LORA.alpha
+    )
+    return qwix.apply_lora_to_model(base, provider, rngs=nnx.Rngs(0), **base.get_model_input())
 
 
 def _model_input(batch: peft_trainer.TrainingInput) -> dict[str, jax.Array]:
@@ -68,7 +72,7 @@ def _model_input(batch: peft_trainer.TrainingInput) -> dict[str, jax.Array]:
     }
 
 
-def _check_trained(model: nnx.Module) -> None:
+def check_trained(model: nnx.Module) -> None:
     """qwix's LoRA can be bypassed silently; B starts at zero and moves only if it is trained."""
     state = nnx.state(model, nnx.LoRAParam)
     if not all(np.any(leaf) for leaf in jax.tree.leaves(state)):
@@ -98,4 +102,4 @@ class _FirstLoss(hooks.TrainingHooks):
 
 
 if __name__ == "__main__":
-    worker.run(measure)
+    worker.run(measure, Workload.load)

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from reasoning_lab.data.example import Example
 from reasoning_lab.data.packing import PackedRows, TokenizedExample
 from reasoning_lab.data.sources.gsm_symbolic import GsmSymbolic
@@ -52,6 +55,16 @@ class Workload:
                 f"{self.row_length} tokens, not {self.rows}"
             )
         return packed
+
+    def padded(self, step: int, pad_id: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Tokens and completion mask of one step, each [examples, pad_to]."""
+        batch = self.batches[step]
+        tokens = np.full((len(batch), self.pad_to), pad_id, np.int32)
+        mask = np.zeros(tokens.shape, np.bool_)
+        for row, example in enumerate(batch):
+            tokens[row, : len(example.tokens)] = example.tokens
+            mask[row, example.prompt_length : len(example.tokens)] = True
+        return tokens, mask
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(dataclasses.asdict(self)), "utf-8")

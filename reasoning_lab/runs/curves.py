@@ -4,17 +4,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 from reasoning_lab.runs.metrics import Point
 
 _WIDTH, _HEIGHT = 760, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 52, 48
-_COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea")
+_COLOURS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#4b5563")
 _INK, _FAINT, _GRID = "#111827", "#6b7280", "#e5e7eb"
 _MOST_POINTS = 240  # more than this in 670 pixels is a smear; averages of neighbours are drawn
+_LEGEND_ROW = 20  # pixels from one line of the legend to the next
+
+Band = tuple[Sequence[Point], Sequence[Point]]
 
 
-def loss_curve(curves: Mapping[str, Sequence[Point]], *, label: str) -> str | None:
+def curve_picture(
+    curves: Mapping[str, Sequence[Point]], *, label: str, bands: Mapping[str, Band] | None = None
+) -> str | None:
     """An SVG with one line for each named curve over steps, or None if no finite point is given.
 
     Points that are NaN or infinite are left out; a curve of one point is a dot.
@@ -22,18 +28,25 @@ def loss_curve(curves: Mapping[str, Sequence[Point]], *, label: str) -> str | No
     Args:
         curves: by the name shown in the legend, drawn in this order.
         label: what the values are, with their unit.
+        bands: by the name of a curve, the lower and upper ends of what is shaded around it, as of
+            an interval; the steps that both ends have are drawn.
     """
     drawn = {name: _thin_out(points) for name, points in curves.items()}
     drawn = {name: points for name, points in drawn.items() if points}
     if not drawn:
         return None
-    points = [point for curve in drawn.values() for point in curve]
+    shaded = {name: _common_steps(*band) for name, band in (bands or {}).items() if name in drawn}
+    points = [point for curve in [*drawn.values(), *chain(*shaded.values())] for point in curve]
+    legend = _legend_lines(list(drawn), label)
     x = _Axis.of_steps(max(point.step for point in points))
-    y = _Axis.of_values([point.value for point in points])
+    y = _Axis.of_values(
+        [point.value for point in points], top=_TOP + _LEGEND_ROW * (len(legend) - 1)
+    )
+    colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(drawn)}
     parts = [_frame(label), *_grid(x, y)]
-    for (name, curve), colour in zip(drawn.items(), _colours(len(drawn)), strict=True):
-        parts.append(_line(curve, name, colour, x, y))
-    parts.append(_legend(list(drawn)))
+    parts += [_area(*band, colours[name], x, y) for name, band in shaded.items()]
+    parts += [_line(curve, name, colours[name], x, y) for name, curve in drawn.items()]
+    parts.append(_legend(legend, colours))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -54,21 +67,22 @@ class _Axis:
         return cls(0, last, max(1.0, _round_tick(last / 10)), _LEFT, _WIDTH - _RIGHT)
 
     @classmethod
-    def of_values(cls, values: Sequence[float]) -> "_Axis":
+    def of_values(cls, values: Sequence[float], *, top: float) -> "_Axis":
         """From the tick below the lowest value to the tick above the highest, bottom to top."""
         low, high = min(values), max(values)
         if low == high:
             low, high = low - 0.5, high + 0.5
         tick = _round_tick((high - low) / 5)
         low, high = math.floor(low / tick) * tick, math.ceil(high / tick) * tick
-        return cls(low, high, tick, _HEIGHT - _BOTTOM, _TOP)
+        return cls(low, high, tick, _HEIGHT - _BOTTOM, top)
 
     def at(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> list[float]:
-        first, last = math.ceil(self.low / self.tick), math.floor(self.high / self.tick + 1e-9)
+        first = math.ceil(self.low / self.tick - 1e-9)  # 3 * 0.1 / 0.1 is a little over 3
+        last = math.floor(self.high / self.tick + 1e-9)
         return [number * self.tick for number in range(first, last + 1)]
 
 
@@ -88,8 +102,12 @@ def _thin_out(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _colours(count: int) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(count)]
+def _common_steps(low: Sequence[Point], high: Sequence[Point]) -> tuple[list[Point], list[Point]]:
+    """Both ends of a band where both are finite, thinned out alike."""
+    ends = [{p.step: p for p in end if math.isfinite(p.value)} for end in (low, high)]
+    steps = [step for step in ends[0] if step in ends[1]]
+    lower, upper = (_thin_out([end[step] for step in steps]) for end in ends)
+    return lower, upper
 
 
 def _frame(label: str) -> str:
@@ -134,15 +152,39 @@ def _line(points: Sequence[Point], name: str, colour: str, x: _Axis, y: _Axis) -
     )
 
 
-def _legend(names: Sequence[str]) -> str:
-    """Names at the top right, from right to left so that the last ends at the edge."""
+def _area(low: Sequence[Point], high: Sequence[Point], colour: str, x: _Axis, y: _Axis) -> str:
+    corners = " ".join(f"{x.at(p.step)},{y.at(p.value)}" for p in [*low, *reversed(high)])
+    return f'<polygon points="{corners}" fill="{colour}" fill-opacity="0.15"/>'
+
+
+def _legend_lines(names: Sequence[str], label: str) -> list[list[str]]:
+    """Names that fit beside the label, then below it; the first line may be empty."""
+    lines: list[list[str]] = [[]]
+    room = _WIDTH - _LEFT - _RIGHT - 8.5 * len(label)  # its letters are larger
+    for name in names:
+        width = _name_width(name) + 32
+        if room < width:
+            lines.append([])
+            room = _WIDTH - _LEFT - _RIGHT
+        lines[-1].append(name)
+        room -= width
+    return lines
+
+
+def _name_width(name: str) -> float:
+    return 7.0 * len(name)  # about 6.5 pixels a character at this size
+
+
+def _legend(lines: Sequence[Sequence[str]], colours: Mapping[str, str]) -> str:
+    """Names at the top right, from right to left so that the last of a line ends at the edge."""
     parts = []
-    right = float(_WIDTH - _RIGHT)
-    for name, colour in reversed(list(zip(names, _colours(len(names)), strict=True))):
-        width = 7.0 * len(name)  # about 6.5 pixels a character at this size
-        parts.append(
-            f'<circle cx="{right - width - 10}" cy="26" r="4" fill="{colour}"/>'
-            f'<text x="{right - width}" y="30" fill="{_INK}">{escape(name)}</text>'
-        )
-        right -= width + 32
+    for number, names in enumerate(lines):
+        right, bottom = float(_WIDTH - _RIGHT), 30 + _LEGEND_ROW * number
+        for name in reversed(names):
+            left = right - _name_width(name)
+            parts.append(
+                f'<circle cx="{left - 10}" cy="{bottom - 4}" r="4" fill="{colours[name]}"/>'
+                f'<text x="{left}" y="{bottom}" fill="{_INK}">{escape(name)}</text>'
+            )
+            right = left - 32
     return "".join(parts)

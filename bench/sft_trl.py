@@ -26,7 +26,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from bench import worker
-from bench.workloads import EXAMPLES_PER_STEP, Workload
+from bench.sft_workloads import EXAMPLES_PER_STEP, Workload
 from reasoning_lab.engine import locate
 from reasoning_lab.engine.architecture import ARCHITECTURES
 
@@ -34,13 +34,13 @@ _WEIGHTS = "model.safetensors"
 _CONTROL = {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3}
 
 
-def measure(workload: Workload) -> worker.Result:
+def measure(workload: Workload) -> worker.SFTResult:
     torch.set_num_threads(os.cpu_count() or 1)
     steps = worker.WARMUP_STEPS + workload.peer_steps
     clock = worker.StepClock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
-            _load_model(locate.model_folder(worker.MODEL)),
+            load_model(locate.model_folder(worker.MODEL)),
             args=SFTConfig(
                 output_dir=folder,
                 max_steps=steps,
@@ -59,16 +59,11 @@ def measure(workload: Workload) -> worker.Result:
             ),
             train_dataset=_dataset(workload, steps),
             processing_class=_padding_only_tokenizer(),
-            peft_config=LoraConfig(
-                r=worker.LORA.rank,
-                lora_alpha=worker.LORA.alpha,
-                target_modules=list(worker.LORA.target_modules),
-                task_type="CAUSAL_LM",
-            ),
-            callbacks=[_Ticks(clock)],
+            peft_config=lora_config(),
+            callbacks=[Ticks(clock)],
         )
         trainer.train()
-    return worker.Result(
+    return worker.SFTResult(
         seconds=clock.timed,
         initial_loss=trainer.state.log_history[0]["loss"],
         peak_bytes=worker.peak_bytes(),
@@ -77,7 +72,7 @@ def measure(workload: Workload) -> worker.Result:
     )
 
 
-class _Ticks(TrainerCallback):
+class Ticks(TrainerCallback):
     def __init__(self, clock: worker.StepClock) -> None:
         self._clock = clock
 
@@ -91,7 +86,16 @@ class _Ticks(TrainerCallback):
         self._clock.step_ended()
 
 
-def _load_model(weights: Path) -> Gemma3ForCausalLM:
+def lora_config() -> LoraConfig:
+    return LoraConfig(
+        r=worker.LORA.rank,
+        lora_alpha=worker.LORA.alpha,
+        target_modules=list(worker.LORA.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def load_model(weights: Path) -> Gemma3ForCausalLM:
     """transformers' model from a folder that lacks its configuration files."""
     arch = ARCHITECTURES[worker.MODEL.architecture]
     config = Gemma3TextConfig(
@@ -138,4 +142,4 @@ def _padding_only_tokenizer() -> PreTrainedTokenizerFast:
 
 
 if __name__ == "__main__":
-    worker.run(measure)
+    worker.run(measure, Workload.load)

@@ -1,0 +1,101 @@
+"""What one step of GRPO samples, and what is reported of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from reasoning_lab.data.example import Example
+from reasoning_lab.engine.advantages import count_groups, is_dead
+from reasoning_lab.engine.grpo_step import Rows
+
+Floats = npt.NDArray[np.float64]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One problem and its G completions."""
+
+    problem: Example
+    prompt: list[int]
+    texts: list[str]
+    tokens: list[list[int]]  # with the end token where it was sampled
+    log_probs: list[list[float]]
+    truncated: npt.NDArray[np.bool_]
+    rewards: Floats
+    components: dict[str, Floats]
+    finite: npt.NDArray[np.bool_]
+    correct: npt.NDArray[np.bool_]
+
+    @property
+    def teaches_nothing(self) -> bool:
+        """All rewards are exactly equal, or one is no number."""
+        return not self.finite.all() or bool(is_dead(self.rewards[None])[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step's rollouts, ready for its updates. Not a pytree: Tunix hands it on as it is."""
+
+    number: int  # from 0
+    groups: list[Group]
+    advantages: Floats  # [N, G]
+    rows: Rows
+    used: int
+    reference: jax.Array
+    metrics: dict[str, float]
+
+    def records(self) -> list[Record]:
+        """One JSON-ready record a completion: all that scoring it again would need."""
+        return [
+            {
+                "step": self.number + 1,
+                "example_id": group.problem.id,
+                "question": group.problem.question,
+                "answer": group.problem.answer,
+                "completion": group.texts[i],
+                "reward": float(group.rewards[i]),
+                **{f"reward/{name}": float(part[i]) for name, part in group.components.items()},
+                "advantage": float(self.advantages[row, i]),
+                "correct": bool(group.correct[i]),
+                "truncated": bool(group.truncated[i]),
+                "tokens": group.tokens[i],
+                "log_probs": group.log_probs[i],
+            }
+            for row, group in enumerate(self.groups)
+            for i in range(len(group.texts))
+        ]
+
+
+def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Shares of the groups that teach nothing, and why."""
+    rewards = np.array([group.rewards for group in groups])
+    counts = count_groups(rewards, np.array([group.correct for group in groups]))
+    return {
+        "groups/dead": counts.dead / counts.count,
+        "groups/all_right": counts.all_right / counts.count,
+        "groups/all_wrong": counts.all_wrong / counts.count,
+        "groups/all_equal": counts.all_equal / counts.count,
+        "groups/not_a_number": float(np.mean([not g.finite.all() for g in groups])),
+    }
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Means over all completions of a step."""
+    lengths = np.array([len(tokens) for group in groups for tokens in group.tokens])
+    rewards = np.array([group.rewards for group in groups])
+    metrics = {
+        "reward/total": float(np.nanmean(rewards)),
+        "reward/std_in_group": float(np.nanmean(rewards.std(axis=1))),
+        "rollout/correct": float(np.mean([group.correct for group in groups])),
+        "completion/length": float(lengths.mean()),
+        "completion/longest": float(lengths.max()),
+        "completion/truncated": float(np.mean([group.truncated for group in groups])),
+    }
+    for name in groups[0].components:
+        metrics[f"reward/{name}"] = float(np.nanmean([group.components[name] for group in groups]))
+    return metrics

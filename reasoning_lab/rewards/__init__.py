@@ -1,0 +1,1 @@
+"""What a completion is worth: one file for each kind of reward."""

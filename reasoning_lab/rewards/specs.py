@@ -1,0 +1,45 @@
+"""What completions are rewarded for: named parts, each with a weight."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from reasoning_lab.config import spec
+from reasoning_lab.data.example import Example
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One completion of one problem.
+
+    `completion` comes without its end marker; `truncated` says that it ran out of tokens.
+    """
+
+    example: Example
+    completion: str
+    truncated: bool
+
+
+@spec
+class Reward(ABC):
+    """A score of completions. Each kind of reward is one file in rewards/.
+
+    The reward of a completion is the sum of its parts' scores, each times the part's weight.
+    """
+
+    weight: float = Field(default=1.0, gt=0, description="factor of this part in the sum")
+
+    def prepare(self, name: str) -> None:  # noqa: B027 - most rewards have nothing to prepare
+        """Find out before training what making the spec could not, such as a failing import.
+
+        `name` is the reward's key under `reward`.
+
+        Raises:
+            ConfigError: the reward cannot be used.
+        """
+
+    @abstractmethod
+    def score(self, attempts: Sequence[Attempt]) -> Sequence[float]:
+        """One finite number for each attempt, in order; the same for the same attempt."""

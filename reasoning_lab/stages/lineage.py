@@ -1,0 +1,129 @@
+"""The runs that a run begins with (`init_from`), and what they were trained on."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reasoning_lab.config import ConfigError
+from reasoning_lab.config.build import to_mapping
+from reasoning_lab.data.example import Example
+from reasoning_lab.data.mixture import Mixture, build_mixture
+from reasoning_lab.engine.checkpoints import restore_lora
+from reasoning_lab.engine.models import Policy
+from reasoning_lab.experiment import Experiment, load
+from reasoning_lab.runs.folder import RunFolder
+from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run whose LoRA weights another begins with."""
+
+    folder: RunFolder
+    experiment: Experiment
+
+    @property
+    def stage_name(self) -> str:
+        """How tables call its model."""
+        return "SFT" if isinstance(self.experiment.stage, SFTSpec) else "GRPO before"
+
+
+def parent_of(experiment: Experiment) -> Parent | None:
+    """The run named by `init_from`; none if training begins with the stock model.
+
+    Raises:
+        ConfigError: there is no such run, or it trained another model or other adapters.
+    """
+    if experiment.init_from is None:
+        return None
+    try:
+        folder = RunFolder.open(experiment.init_from, experiment.runs_dir)
+    except ConfigError as error:
+        raise ConfigError(f"init_from={experiment.init_from}: {error}") from error
+    parent = Parent(folder, load(folder.config_path))
+    differences = [
+        f"{group}.{key} is {was} there and {now} here"
+        for group in ("model", "lora")
+        for key, now, was in _compared(
+            getattr(experiment, group), getattr(parent.experiment, group)
+        )
+    ]
+    if differences:
+        raise ConfigError(
+            f"init_from={experiment.init_from}: {folder.id} has other adapters: "
+            f"{'; '.join(differences)}. Use the run's own, or another run."
+        )
+    return parent
+
+
+def pinned(experiment: Experiment) -> Experiment:
+    """The experiment with `init_from` naming its run for good: "latest" will soon be another."""
+    parent = parent_of(experiment)
+    if parent is None:
+        return experiment
+    beside = parent.folder.path.parent == Path(experiment.runs_dir).resolve()
+    name = parent.folder.id if beside else os.path.relpath(parent.folder.path)
+    return replace(experiment, init_from=name)
+
+
+def restore_best(policy: Policy, folder: RunFolder) -> int:
+    """Load a run's best checkpoint where it has chosen one, else its newest; returns its step.
+
+    Raises:
+        ConfigError: there is none, or it does not fit.
+    """
+    return restore_lora(
+        policy, folder.best_dir if folder.best_dir.exists() else folder.checkpoints_dir
+    )
+
+
+def build_problems(experiment: Experiment) -> Mixture:
+    """What an experiment trains on, and holds out: nothing that it or its ancestors trained on.
+
+    Of each source the first `evaluation.problems` held-out ones are for the end; those after them
+    are for evaluations while training.
+
+    Raises:
+        ConfigError: a source has too few distinct problems.
+    """
+    stage = experiment.stage
+    is_grpo = isinstance(stage, GRPOSpec)
+    return build_mixture(
+        experiment.data,
+        held_out=experiment.evaluation.problems + _problems_while_training(experiment),
+        seed=experiment.seed,
+        needs_reasoning=not is_grpo,
+        trained_on=tuple(_trained_on_before(experiment)),
+    )
+
+
+def split_held_out(
+    mixture: Mixture, experiment: Experiment
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Held-out problems for the end, and those for evaluations while training."""
+    final, running = [], []
+    for name in experiment.data.sources:
+        of_source = [problem for problem in mixture.held_out if problem.source == name]
+        final += of_source[: experiment.evaluation.problems]
+        running += of_source[experiment.evaluation.problems :]
+    return tuple(final), tuple(running)
+
+
+def _problems_while_training(experiment: Experiment) -> int:
+    match experiment.stage:
+        case GRPOSpec(eval_every=every, eval_problems=problems) if every:
+            return problems
+    return 0
+
+
+def _trained_on_before(experiment: Experiment) -> Iterator[Example]:
+    parent = parent_of(experiment)
+    if parent is not None:
+        yield from build_problems(parent.experiment).train
+
+
+def _compared(here: object, there: object) -> Iterator[tuple[str, object, object]]:
+    """(key, value here, value there) of the keys in which two specs differ."""
+    ours, theirs = to_mapping(here), to_mapping(there)
+    yield from ((key, ours[key], theirs[key]) for key in ours if ours[key] != theirs[key])

@@ -1,0 +1,115 @@
+"""What the recipes of all stages do around their training."""
+
+import json
+import logging
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from reasoning_lab.config import ConfigError
+from reasoning_lab.data.mixture import Mixture
+from reasoning_lab.engine import devices
+from reasoning_lab.engine.models import Policy, fingerprint, load_policy
+from reasoning_lab.experiment import Experiment
+from reasoning_lab.runs.files import write_atomically
+from reasoning_lab.runs.folder import RunFolder
+from reasoning_lab.runs.manifest import describe_run
+
+_PACKAGES = (
+    *("google-tunix", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
+    *("reasoning-gym", "math-verify"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Stoppable(Protocol):
+    """A trainer that looks at this flag between steps."""
+
+    stop_requested: bool
+
+
+def open_policy(experiment: Experiment) -> Policy:
+    """Start JAX as the experiment says, and load its model with fresh LoRA weights.
+
+    Raises:
+        ConfigError: the devices or the weights are not there, or not what they should be.
+    """
+    return load_policy(
+        experiment.model,
+        experiment.lora,
+        param_dtype=experiment.hardware.param_dtype,
+        mesh=devices.start(experiment.hardware),
+        seed=experiment.seed,
+    )
+
+
+def log_funnel(mixture: Mixture) -> None:
+    """Say what became of every problem that was read."""
+    for row in mixture.funnel:
+        _log.info(
+            "data %s: read %d, held out %d, dropped %d duplicates, %d overlapping, "
+            "%d without reasoning; %d train",
+            *(row.source, row.read, row.held_out),
+            *(row.duplicates, row.overlapping, row.no_reasoning, row.kept),
+        )
+
+
+def check_disk(checkpoint_bytes: int, experiment: Experiment, folder: RunFolder) -> None:
+    """Raises: ConfigError before training, if the checkpoints will not fit."""
+    keep = experiment.stage.checkpoints_to_keep
+    needed = checkpoint_bytes * (keep + 1)
+    free = shutil.disk_usage(folder.path).free
+    if needed > free:
+        raise ConfigError(
+            f"{folder.path}: the checkpoints need {needed / 1e6:,.0f} MB (of "
+            f"stage.checkpoints_to_keep={keep} and one being written), and {free / 1e6:,.0f} MB "
+            "are free. Free some space or choose another runs_dir."
+        )
+
+
+def write_manifest(
+    experiment: Experiment, folder: RunFolder, mixture: Mixture, policy: Policy
+) -> None:
+    manifest = describe_run(
+        packages=_PACKAGES,
+        seeds={"experiment": experiment.seed},
+        fingerprints={"data": mixture.fingerprint, "weights": fingerprint(policy.base)},
+        device=devices.describe(),
+    )
+    write_atomically(folder.manifest_path, json.dumps(manifest, indent=2) + "\n")
+
+
+@contextmanager
+def stopping_on_interrupt(trainer: Stoppable) -> Iterator[None]:
+    """The first Ctrl-C ends training after the current step; the second one stops at once."""
+    before: Callable[[int, FrameType | None], Any] | int | None = signal.getsignal(signal.SIGINT)
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        _log.warning("finishing this step and saving; press Ctrl-C again to stop at once")
+        trainer.stop_requested = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, request_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def stop_here(done: int, max_steps: int, folder: RunFolder, console: Console) -> None:
+    """Say how to go on with a run that was stopped before its last step.
+
+    Raises: KeyboardInterrupt, if it was.
+    """
+    if done < max_steps:
+        console.print(
+            f"Stopped and saved at step {done} of {max_steps}. Go on with:\n"
+            f"  python -m reasoning_lab resume {folder.path}"
+        )
+        raise KeyboardInterrupt
