@@ -6,6 +6,8 @@ take turns, round by round, so that a busy minute of the machine hits them all.
 
 import argparse
 import importlib.util
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -109,14 +111,17 @@ class Benchmark(Generic[W, R]):
         results: dict[str, list[R]] = {system: [] for system in systems}
         for number in range(1, rounds + 1):
             for system in systems:
-                start = time.perf_counter()
+                start, others = time.perf_counter(), _seconds_of_others()
                 with console.status(f"{workload.name}, round {number} of {rounds}: {system}"):
                     result = self._run(system, workload)
                 results[system].append(result)
+                elapsed = time.perf_counter() - start
+                others = (_seconds_of_others() - others) / (elapsed * (os.cpu_count() or 1))
                 seconds = ", ".join(f"{s:.2f}" for s in result.seconds)
                 console.print(
                     f"{workload.name} {number}/{rounds} {report.LABELS[system]}: {seconds} s/step, "
-                    f"{result.peak_bytes / 1e9:.1f} GB ({time.perf_counter() - start:.0f} s in all)"
+                    f"{result.peak_bytes / 1e9:.1f} GB ({elapsed:.0f} s in all, in which other "
+                    f"programs took {others:.0%} of the processor)"
                 )
         return {system: Measured(workload, done) for system, done in results.items()}
 
@@ -135,3 +140,12 @@ class Benchmark(Generic[W, R]):
             if process.returncode:
                 sys.exit(f"{process.stdout[-4000:]}\n{module} failed ({process.returncode}).")
             return self.result_type.load(result)
+
+
+def _seconds_of_others() -> float:
+    """Processor seconds since the machine's start that neither we nor what we ran have taken."""
+    first, *_ = Path("/proc/stat").read_text("utf-8").splitlines()
+    user, nice, system, _idle, _iowait, *others = map(int, first.split()[1:9])
+    busy = (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
+    ours = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return busy - sum(usage.ru_utime + usage.ru_stime for usage in ours)

@@ -46,6 +46,9 @@ class Experiment:
     evaluation: EvaluationSpec = Field(
         default_factory=EvaluationSpec, description="what is measured before and after"
     )
+    warm_start: SFTSpec | None = Field(
+        default=None, description="supervised fine-tuning before this stage, as a run of its own"
+    )
     init_from: str | None = Field(
         default=None,
         min_length=1,
@@ -70,14 +73,17 @@ class Experiment:
             ConfigError: a combination that does not work, with values that would.
         """
         problems = [*self._wrong_model(), *self._wrong_rank(), *self._wrong_reward()]
+        problems += self._wrong_start()
         match self.stage:
             case SFTSpec():
-                problems += self._wrong_batch(self.stage)
+                problems += self._wrong_batch(self.stage, "stage")
             case GRPOSpec():
                 problems += [*self._wrong_lengths(self.stage), *self._wrong_groups(self.stage)]
+        if self.warm_start is not None:
+            problems += self._wrong_batch(self.warm_start, "warm_start")
         if problems:
             # Each key=value in a message, for whoever knows where it was said.
-            keys = [key for text in problems for key in re.findall(r"([a-z]+\.[a-z_]+)=", text)]
+            keys = [key for text in problems for key in re.findall(r"([a-z_]+\.[a-z_]+)=", text)]
             raise ConfigError(in_one_message(problems), keys=list(dict.fromkeys(keys)))
 
     def _wrong_model(self) -> Iterator[str]:
@@ -117,6 +123,17 @@ class Experiment:
         if isinstance(self.stage, SFTSpec) and self.reward:
             yield f"reward=[{rewards}] means nothing to stage=sft. Use stage=grpo or no reward."
 
+    def _wrong_start(self) -> Iterator[str]:
+        if self.warm_start is None:
+            return
+        if isinstance(self.stage, SFTSpec):
+            yield "stage@warm_start=sft is for other stages: stage=sft is itself such a start."
+        if self.init_from is not None:
+            yield (
+                f"init_from={self.init_from} and stage@warm_start both say what training begins "
+                "with. Leave one out."
+            )
+
     def _wrong_lengths(self, stage: GRPOSpec) -> Iterator[str]:
         longest = stage.max_prompt_length + stage.max_completion_length
         if stage.tokens_in_a_row < longest:
@@ -150,7 +167,7 @@ class Experiment:
                 "Use a stage.beta above 0 or stage.kl_estimator=k3."
             )
 
-    def _wrong_batch(self, stage: SFTSpec) -> Iterator[str]:
+    def _wrong_batch(self, stage: SFTSpec, key: str) -> Iterator[str]:
         """One step is so many whole rows for each device, in so many whole micro-batches."""
         length, tokens = stage.max_length, stage.batch_tokens
         devices, micro = self.hardware.fsdp, self.hardware.rows_per_micro_batch
@@ -158,24 +175,24 @@ class Experiment:
         rows_per_device = rows // devices
         if rest:
             counts = [count for count in (rows, rows + 1) if count]
-            fitting = " or ".join(f"stage.batch_tokens={count * length}" for count in counts)
+            fitting = " or ".join(f"{key}.batch_tokens={count * length}" for count in counts)
             yield (
-                f"stage.batch_tokens={tokens} is not a multiple of stage.max_length={length}. "
+                f"{key}.batch_tokens={tokens} is not a multiple of {key}.max_length={length}. "
                 f"Use {fitting}."
             )
         elif rows % devices:
             yield (
-                f"stage.batch_tokens={tokens} is {rows} rows of stage.max_length={length}, which "
+                f"{key}.batch_tokens={tokens} is {rows} rows of {key}.max_length={length}, which "
                 f"hardware.fsdp={devices} devices cannot share out evenly. "
-                f"Use stage.batch_tokens={_round_up(rows, devices) * length}."
+                f"Use {key}.batch_tokens={_round_up(rows, devices) * length}."
             )
         elif micro < rows_per_device and rows_per_device % micro:
             divisor = max(size for size in range(1, micro) if rows_per_device % size == 0)
             more = _round_up(rows_per_device, micro) * devices * length
             yield (
-                f"stage.batch_tokens={tokens} gives each device {rows_per_device} rows, which "
+                f"{key}.batch_tokens={tokens} gives each device {rows_per_device} rows, which "
                 f"hardware.rows_per_micro_batch={micro} does not divide. "
-                f"Use hardware.rows_per_micro_batch={divisor} or stage.batch_tokens={more}."
+                f"Use hardware.rows_per_micro_batch={divisor} or {key}.batch_tokens={more}."
             )
 
 

@@ -19,6 +19,7 @@ _EXAMPLES = {
     "python launch.py": "the default experiment",
     "python launch.py lora.rank=4 stage.learning_rate=1e-4": "the same with other settings",
     "python launch.py data=table data.sources.table.path=mine.jsonl": "your own problems",
+    "python launch.py stage=grpo init_from=latest": "reinforce what the last run learned",
     "python launch.py experiment=quick_cpu check=true": "only validate and print",
     "python launch.py -m lora.rank=4,8 seed=0,1": "one run for each combination",
 }

@@ -1,5 +1,7 @@
 """The recipe for the stage that an experiment names."""
 
+from dataclasses import replace
+
 from reasoning_lab.experiment import Experiment, load, to_yaml
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
@@ -14,6 +16,10 @@ def run(experiment: Experiment) -> RunFolder:
     Raises:
         ConfigError: what is missing or wrong, and what to do about it.
     """
+    if experiment.warm_start is not None:
+        before = replace(experiment, stage=experiment.warm_start, reward={}, warm_start=None)
+        start = run(before)
+        experiment = replace(experiment, warm_start=None, init_from=str(start.path))
     experiment = pinned(experiment)
     stage = "grpo" if isinstance(experiment.stage, GRPOSpec) else "sft"
     name = [experiment.name] if experiment.name else []

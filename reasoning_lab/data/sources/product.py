@@ -32,19 +32,20 @@ class Product(Source):
                 source=name,
                 domain=self.domain,
                 question=question.format(product=product, factor=factor, number=number),
-                reasoning=_by_place(factor, number),
+                reasoning=by_place(factor, number),
                 answer=str(factor * number),
                 licence="Apache-2.0",
             )
 
 
-def _by_place(factor: int, number: int) -> str:
+def by_place(factor: int, number: int) -> str:
+    """factor * number by the places of `number`, and their running total."""
     digits = str(number)
     places = [
         int(digit) * 10 ** (len(digits) - position)
         for position, digit in enumerate(digits, start=1)
         if digit != "0"
-    ]
+    ] or [0]
     steps = [f"{factor} * {part} = {factor * part}." for part in places]
     total = running_total([factor * part for part in places])
     return " ".join([*steps, total]).rstrip()

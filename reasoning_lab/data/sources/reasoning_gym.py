@@ -10,6 +10,7 @@ from pydantic import Field
 from reasoning_lab.config import ConfigError, spec
 from reasoning_lab.data.example import Example
 from reasoning_lab.data.specs import Domain, Source
+from reasoning_lab.data.traces import trace
 
 # The end of the stream. Some tasks lay out all their items first: 10,000 keep that to seconds.
 _SIZE = 10_000
@@ -17,7 +18,9 @@ _SIZE = 10_000
 
 @spec
 class ReasoningGym(Source):
-    """Questions and answers without traces: for evaluation and reinforcement learning, not SFT.
+    """Questions and answers; of chain_sum and two-factor products with worked traces.
+
+    Other tasks have none: they are for evaluation and reinforcement learning, not for SFT.
 
     A few tasks (graph_color, rush_hour, …) accept many answers, which only their own scorer can
     judge; they are refused.
@@ -45,7 +48,7 @@ class ReasoningGym(Source):
                 source=name,
                 domain=self.domain,
                 question=problem["question"],
-                reasoning=None,
+                reasoning=trace(self.task, problem),
                 answer=str(problem["answer"]),
                 licence="Apache-2.0",
             )
