@@ -49,6 +49,27 @@ def test_printing_the_config_is_quick_and_imports_nothing_slow(tmp_path: Path) -
     assert min(seconds) < 1.0
 
 
+@pytest.mark.parametrize("stage", ["grpo", "dr_grpo", "dapo", "gspo"])
+def test_checking_reinforcement_learning_imports_nothing_slow(tmp_path: Path, stage: str) -> None:
+    script = (
+        f"import runpy, sys; sys.argv = ['launch.py', 'stage={stage}', 'check=true'];"
+        f"runpy.run_path({str(REPOSITORY / 'launch.py')!r}, run_name='__main__');"
+        f"print([name for name in {SLOW} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    printed = yaml.safe_load(done.stdout)
+    assert printed["stage"]["_target_"].endswith(".GRPOSpec")
+    assert list(printed["reward"]) == ["math"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_incomplete_experiment_can_be_looked_at(tmp_path: Path) -> None:
     done = run(tmp_path, "--cfg", "job", "data=table")
     assert yaml.safe_load(done.stdout)["data"]["sources"]["table"]["path"] == "???"
@@ -106,10 +127,10 @@ import sys, types
 from reasoning_lab.config import ConfigError
 def run(experiment):
     {body}
-stage = types.ModuleType("reasoning_lab.stages.sft")
-stage.run = run
+recipe = types.ModuleType("reasoning_lab.stages.recipe")
+recipe.run = run
 import reasoning_lab.stages
-reasoning_lab.stages.sft = sys.modules["reasoning_lab.stages.sft"] = stage
+reasoning_lab.stages.recipe = sys.modules["reasoning_lab.stages.recipe"] = recipe
 import launch
 sys.argv = ["launch.py", *{arguments}]
 launch.main()

@@ -17,15 +17,19 @@ def trace(task: str, item: Item) -> str | None:
 
 
 def _chain_sum(item: Item) -> str:
-    """4 + 3 - 9 -> 4 + 3 = 7. 7 - 9 = -2."""
-    signed = re.sub(r"([+-]) ", r"\1", item["metadata"]["expression"])
-    return running_total([int(term) for term in signed.split()])
+    """4 + 3 - 9 -> 4 + 3 = 7. 7 - 9 = -2. What is negative itself, as in 4 - -3, is added."""
+    terms = re.findall(r"(- )?(-?\d+)", item["metadata"]["expression"])
+    return running_total([-int(term) if minus else int(term) for minus, term in terms])
 
 
 def _products(item: Item) -> str | None:
     """7 * 23 -> 7 * 20 = 140. 7 * 3 = 21. 140 + 21 = 161. None for more than two factors."""
     factors = [int(factor) for factor in item["metadata"]["expression"].split(" * ")]
-    return by_place(min(factors), max(factors)) if len(factors) == 2 else None
+    if len(factors) != 2:
+        return None
+    if max(factors) < 0:
+        factors = [-factor for factor in factors]
+    return by_place(min(factors), max(factors))
 
 
 _TRACES: dict[str, Callable[[Item], str | None]] = {

@@ -10,8 +10,10 @@ What is plugged in where:
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,7 +138,8 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             kl_loss_mode="low_var_kl",
             epsilon=stage.epsilon,
         )
-        super().__init__(cluster, config, reward_fns=[_judged_elsewhere])
+        with _without_absl_warnings():
+            super().__init__(cluster, config, reward_fns=[_judged_elsewhere])
         self._iter_steps = self._last_iter_step  # nothing to fast-forward: see _data
 
     @property
@@ -348,6 +351,18 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
     def _on_devices(self, arrays: Any) -> grpo_step.Rows:
         sharded: grpo_step.Rows = devices.shard_rows(arrays, self.policy.mesh, axis=1)
         return sharded
+
+
+@contextmanager
+def _without_absl_warnings() -> Iterator[None]:
+    """Tunix warns of every processor that it is no TPU whose memory it could show."""
+    absl = logging.getLogger("absl")
+    before = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.setLevel(before)
 
 
 def _judged_elsewhere(**_: Any) -> None:

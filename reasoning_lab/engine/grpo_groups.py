@@ -85,17 +85,24 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Means over all completions of a step."""
+    """Means over all completions of a step; of rewards, over those that are numbers."""
     lengths = np.array([len(tokens) for group in groups for tokens in group.tokens])
     rewards = np.array([group.rewards for group in groups])
+    usable = rewards[np.isfinite(rewards).all(axis=1)]
     metrics = {
-        "reward/total": float(np.nanmean(rewards)),
-        "reward/std_in_group": float(np.nanmean(rewards.std(axis=1))),
+        "reward/total": _mean(rewards),
+        "reward/std_in_group": _mean(usable.std(axis=1)),
         "rollout/correct": float(np.mean([group.correct for group in groups])),
         "completion/length": float(lengths.mean()),
         "completion/longest": float(lengths.max()),
         "completion/truncated": float(np.mean([group.truncated for group in groups])),
     }
     for name in groups[0].components:
-        metrics[f"reward/{name}"] = float(np.nanmean([group.components[name] for group in groups]))
+        metrics[f"reward/{name}"] = _mean(np.array([group.components[name] for group in groups]))
     return metrics
+
+
+def _mean(values: Floats) -> float:
+    """Of those that are finite; NaN if none is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")

@@ -96,20 +96,27 @@ def _invert(weights: Array, uniform: Array) -> Array:
     V, B = weights.shape
     width = _block_width(V)
     blocks = weights.reshape(V // width, width, B)
-    by_block = jnp.cumsum(blocks.sum(axis=1), axis=0)
+    sums = blocks.sum(axis=1)
+    by_block = jnp.cumsum(sums, axis=0)
     target = uniform * by_block[-1]
-    block = _passed(by_block, target)
+    block = _first_above(by_block, target, sums)
     before = jnp.where(block > 0, jnp.take_along_axis(by_block, block[None] - 1, axis=0)[0], 0.0)
     inside = jnp.take_along_axis(blocks, block[None, None], axis=0)[0]
-    # Sums of blocks and sums within one may round differently: never past its last weight.
     within = jnp.cumsum(inside, axis=0)
-    target = jnp.minimum(target - before, jnp.nextafter(within[-1], jnp.float32(0)))
-    return (block * width + _passed(within, target)).astype(jnp.int32)
+    return (block * width + _first_above(within, target - before, inside)).astype(jnp.int32)
 
 
-def _passed(cumulative: Array, target: Array) -> Array:
-    """How many leading entries of each column [N, B] are at most `target` [B]; at most N - 1."""
-    return jnp.minimum((cumulative <= target).sum(axis=0), len(cumulative) - 1)
+def _first_above(cumulative: Array, target: Array, weights: Array) -> Array:
+    """The first entry of each column [N, B] with weight whose cumulative weight exceeds `target`.
+
+    Sums are rounded, in another order from entry to entry: they may move where nothing is added,
+    and end at or below the target. So entries without weight are passed over, and where none
+    exceeds the target, the last with weight is taken.
+    """
+    weighty = weights > 0
+    above = weighty & (cumulative > target)
+    last = len(weights) - 1 - jnp.argmax(weighty[::-1], axis=0)
+    return jnp.where(above.any(axis=0), jnp.argmax(above, axis=0), last)
 
 
 def _block_width(size: int) -> int:

@@ -17,8 +17,16 @@ def run(experiment: Experiment) -> RunFolder:
         ConfigError: what is missing or wrong, and what to do about it.
     """
     if experiment.warm_start is not None:
-        before = replace(experiment, stage=experiment.warm_start, reward={}, warm_start=None)
-        start = run(before)
+        start = run(
+            replace(
+                experiment,
+                stage=experiment.warm_start,
+                reward={},
+                warm_start=None,
+                # The base model is measured at the end, on the same problems.
+                evaluation=replace(experiment.evaluation, baseline=False),
+            )
+        )
         experiment = replace(experiment, warm_start=None, init_from=str(start.path))
     experiment = pinned(experiment)
     stage = "grpo" if isinstance(experiment.stage, GRPOSpec) else "sft"

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_traces_of_chain_sums_hold_and_lead_to_the_answer(config: dict[str, Any]
         assert_leads_to(text, entry["answer"])
         found = steps(text)
         assert len(found) == entry["metadata"]["num_terms"] - 1
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             assert after[0] == before[3]
         below_zero += any(result < 0 for *_, result in found)
     assert below_zero > 20

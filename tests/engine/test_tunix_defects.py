@@ -4,11 +4,14 @@ Each test shows a defect as it is today. One that fails after an upgrade says th
 mended, and that the workaround it names may go.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +21,12 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 from tiny_models import ALL_LINEAR, GEMMA1, GEMMA3, new_tunix_model, with_qwix_lora
+from tunix.generate import sampler
 from tunix.models.gemma import params_safetensors
+from tunix.rl import common, reward_manager, rl_cluster, rl_learner
+from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner
+from tunix.rl.queue.data_queue import SimpleDataQueue
+from tunix.rl.rollout.vanilla_rollout import VanillaRollout
 from tunix.sft.metrics_logger import MetricsLoggerOptions
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig, TrainingInput, _default_loss_fn
 
@@ -156,3 +164,160 @@ def test_the_default_loss_holds_the_logits_of_every_token() -> None:
     lowered = jax.jit(jax.grad(loss)).lower(abstract, tokens, inputs.input_mask, mask)
     temporaries = lowered.compile().memory_analysis().temp_size_in_bytes
     assert temporaries > 2 * rows * length * arch.vocab_size * 4
+
+
+def test_a_reward_of_nan_counts_as_none() -> None:
+    """So rewards are judged in GRPOTrainer (`finite`, stage.on_nan), not by Tunix's manager.
+
+    When this fails: `_stop_at_nan` may go, and the judge may become Tunix's reward functions.
+    """
+
+    def broken(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [float("nan"), 1.0]
+
+    def sound(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [0.5, 0.5]
+
+    manager = reward_manager.SequenceRewardManager([broken, sound], GRPOConfig())
+    rewards = manager(["a", "b"], ["c", "d"])["rewards"]
+    assert rewards.tolist() == [0.5, 1.5], "Tunix tells NaN rewards now"
+
+
+class Letters:
+    """A tokenizer with one token a letter, of which 1 and everything above 40 may end a text."""
+
+    def encode(self, text: str) -> list[int]:
+        return [3 + ord(letter) % 32 for letter in text]
+
+    def decode(self, ids: list[int]) -> str:
+        return "x" * len(ids)
+
+    def bos_id(self) -> int:
+        return 2
+
+    def eos_id(self) -> int:
+        return 1
+
+    def pad_id(self) -> int:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def stock_sampler() -> sampler.Sampler:
+    arch = replace(GEMMA3, num_layers=1, vocab_size=64)
+    cache = sampler.CacheConfig(64, arch.num_layers, arch.num_kv_heads, arch.head_dim)
+    return sampler.Sampler(new_tunix_model(arch), Letters(), cache)
+
+
+def sampled(stock_sampler: sampler.Sampler, ends: list[int], **more: Any) -> list[list[int]]:
+    output = stock_sampler(
+        ["ask", "asks"],
+        max_generation_steps=24,
+        max_prompt_length=8,
+        temperature=1.0,
+        top_p=1.0,
+        eos_tokens=ends,
+        **more,
+    )
+    return [tokens.tolist() for tokens in output.tokens]
+
+
+def test_without_a_seed_all_samples_are_the_same(stock_sampler: sampler.Sampler) -> None:
+    """So GRPOTrainer gives every step a key of its own.
+
+    When this fails: `_sample` may leave the keys to Tunix, if they still depend on the step alone.
+    """
+    first, again = (sampled(stock_sampler, [1]) for _ in range(2))
+    assert first == again, "seed=None gives new samples now"
+    assert first != sampled(stock_sampler, [1], seed=7)
+
+
+def test_the_sampler_cuts_off_the_end_token(stock_sampler: sampler.Sampler) -> None:
+    """And GRPOLearner masks what is padding: a stock policy is never taught where to end.
+
+    When this fails: PolicyRollout does no more than Tunix in this, and says too much in its
+    docstring.
+    """
+    ends = list(range(40, 64))
+    rows = sampled(stock_sampler, ends)
+    assert all(len(row) < 24 for row in rows)  # they did end
+    assert not set(ends) & {token for row in rows for token in row}, "the end token is kept now"
+    source = inspect.getsource(GRPOLearner._generate_and_compute_advantage)
+    assert "completion_mask = np.not_equal(padded_completion_ids, pad_value)" in source
+
+
+def test_temperature_0_with_top_p_divides_by_zero() -> None:
+    """So our Sampling is greedy at temperature 0, whatever top_p is.
+
+    When this fails: nothing to simplify, but the note on it in docs may go.
+    """
+    logits = jnp.array([[[0.0, 1.0, 2.0]]])
+    key = jax.random.key(0)
+    _, log_prob = sampler.sample_top_p(logits, key, 0.0, 0.9, None, return_logprobs=True)
+    assert not np.isfinite(log_prob).any(), "temperature 0 is greedy now"
+
+
+def test_the_cluster_takes_no_other_trainer() -> None:
+    """So `Cluster.use` puts ours in place of the one that RLCluster has made.
+
+    When this fails: give RLCluster the class Actor, and drop `Cluster.use`.
+    """
+    source = inspect.getsource(rl_cluster.RLCluster._init_cluster)
+    assert "self._actor_trainer = rl_trainer.Trainer(" in source
+    config = [*fields(rl_cluster.ClusterConfig), *fields(rl_cluster.RLTrainingConfig)]
+    assert not [field.name for field in config if "trainer" in field.name]
+
+
+def test_resuming_discards_the_data_of_every_update_not_of_every_step(tmp_path: Path) -> None:
+    """github.com/google/tunix issue 2290: two updates a step skip twice the data.
+
+    When this fails: GRPOTrainer need not set `_iter_steps`, and `_data` may begin at step 0.
+    """
+    steps, num_iterations = 2, 2
+    stock(tmp_path).train(batches(steps * num_iterations))
+    updates = stock(tmp_path).iter_steps  # RLLearner's `_last_iter_step`
+    pulled: list[int] = []
+
+    def problems() -> Iterator[dict[str, Any]]:
+        for number in range(10):
+            pulled.append(number)
+            yield {"prompts": np.array(["?"])}
+
+    learner = SimpleNamespace(
+        rl_cluster=MagicMock(),
+        _iter_steps=0,
+        _last_iter_step=updates,
+        _data_shuffle_seed=None,
+        _compute_trajectory_ids=lambda example, step: ["0"],
+        _process_accumulated_batches=lambda **_: [],
+    )
+    rl_learner.RLLearner._prepare_data(
+        learner,
+        problems(),
+        proceed_num_steps=1,
+        sample_repeat=1,
+        batch_repeat=num_iterations,
+        service_target_batch_size=1,
+        data_queue=SimpleDataQueue(maxsize=0),
+    )
+    assert pulled[-1] == steps * num_iterations, "resuming goes on with the right batch now"
+    assert pulled[-1] != steps
+
+
+def test_old_log_probabilities_are_computed_at_temperature_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the rollout's is; so ours are those of the first update with the batch.
+
+    When this fails: PolicyRollout.get_per_token_logps may be used for num_iterations > 1.
+    """
+    seen: dict[str, Any] = {}
+    compute = common.compute_per_token_logps
+    monkeypatch.setattr(common, "compute_per_token_logps", lambda *_, **given: seen.update(given))
+    VanillaRollout.get_per_token_logps(MagicMock(**_NO_STATE), jnp.ones((1, 2)), jnp.ones((1, 2)))
+    assert "completion_tokens" in seen
+    assert "temperature" not in seen, "the rollout's temperature is handed on now"
+    assert inspect.signature(compute).parameters["temperature"].default == 1.0
+
+
+_NO_STATE = {"_sampler.model_def_and_state.return_value": (None, None)}

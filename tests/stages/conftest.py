@@ -11,6 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ("experiment=quick_cpu",)
+# Most of the time goes into compiling programs that run once: as in tests/engine/conftest.py.
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
         return subprocess.run(
             [sys.executable, "-W", "ignore", *words],
             cwd=folder,
-            env=kept | {"COLUMNS": "100"} | environment,
+            env=kept | {"COLUMNS": "100", "XLA_FLAGS": XLA_FLAGS} | environment,
             capture_output=True,
             text=True,
             timeout=300,
