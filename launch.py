@@ -14,7 +14,7 @@ import hydra
 from hydra._internal.utils import get_args
 from omegaconf import DictConfig, OmegaConf
 
-from reasoning_lab.config import ConfigError, composition
+from reasoning_lab.config import ConfigError, RunError, composition
 from reasoning_lab.config.build import build
 from reasoning_lab.experiment import compose, to_yaml
 from reasoning_lab.runs.files import DiskFullError
@@ -59,7 +59,8 @@ def launch(config: DictConfig) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Exit status 2 and no traceback for a mistake in what was asked for; 130 for Ctrl-C."""
+    """No traceback where the message says it all: exit status 2 for a mistake in what was asked
+    for, 1 for a run that cannot go on, 130 for Ctrl-C."""
     try:
         yield
     except (ConfigError, DiskFullError) as error:
@@ -67,6 +68,11 @@ def plain_errors() -> Iterator[None]:
             raise
         print(error, file=sys.stderr)
         sys.exit(2)
+    except RunError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -7,19 +7,26 @@ import argparse
 import sys
 
 from reasoning_lab import __version__
-from reasoning_lab.config import ConfigError
+from reasoning_lab.config import ConfigError, RunError
 from reasoning_lab.runs.files import DiskFullError
 from reasoning_lab.runs.folder import RunFolder
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; the exit status is 2 for a mistake in what was asked for and 130 for Ctrl-C."""
+    """Run one verb.
+
+    The exit status is 2 for a mistake in what was asked for, 1 for a run that cannot go on, and 130
+    for Ctrl-C.
+    """
     options = _parser().parse_args(arguments)
     try:
         options.verb(options)
     except (ConfigError, DiskFullError) as error:
         print(error, file=sys.stderr)
         return 2
+    except RunError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -1,5 +1,5 @@
 """How an experiment is described: typed specs, composed by Hydra, with one error for a mistake."""
 
-from reasoning_lab.config.spec import ConfigError, spec
+from reasoning_lab.config.spec import ConfigError, RunError, spec
 
-__all__ = ["ConfigError", "spec"]
+__all__ = ["ConfigError", "RunError", "spec"]

@@ -84,15 +84,16 @@ def _build(node: Any, key: str, origin: Callable[[str], str], mistakes: list[str
     if TARGET not in node:
         return fields
     try:
-        return _locate(node[TARGET])(**{str(name): value for name, value in fields.items()})
+        cls = _locate(node[TARGET])
     except ConfigError as error:
-        if error.keys:  # a combination
-            raise
         where = f"{key}.{TARGET}".lstrip(".")
         mistakes.append(f"{where}={node[TARGET]} ({origin(where)}): {error}")
-    except ValidationError as error:
+        return _FAILED
+    try:
+        return cls(**{str(name): value for name, value in fields.items()})
+    except ValidationError as error:  # a ConfigError is about a combination, and passes through
         mistakes += [
-            explain(mistake, key, _locate(node[TARGET]), origin)
+            explain(mistake, key, cls, origin)
             for mistake in error.errors()
             if not _echoes_another(mistake)
         ]

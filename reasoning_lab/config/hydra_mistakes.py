@@ -112,7 +112,9 @@ def _wrong_choice(loader: ConfigLoader, override: Override) -> Iterator[str]:
         yield "names several values: add -m to run a job for each."
     elif not override.is_delete() and not isinstance(override.value(), list):
         choice, options = shown(override.value()), choices(loader, group)
-        if choice not in options:
+        if override.value() is None:
+            yield f"is no choice: to leave {group} out, write ~{group}."
+        elif choice not in options:
             yield f"is not a choice of {group}.{nearest(choice, options)}"
         elif override.is_add() and override.package is None:
             yield f"adds what is there already: write {group}={choice} to replace it."

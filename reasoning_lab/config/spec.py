@@ -21,6 +21,10 @@ class ConfigError(Exception):
         self.keys = tuple(keys)
 
 
+class RunError(RuntimeError):
+    """A run cannot go on; the message says why and what to do, so that no traceback is needed."""
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def spec(cls: type[T]) -> type[T]:
     """Make a class a frozen, keyword-only value that refuses unknown fields and wrong types.

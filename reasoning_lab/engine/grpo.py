@@ -273,6 +273,8 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         self, step: int, groups: list[Group], seconds: dict[str, float]
     ) -> tuple[list[Group], int]:
         """Dynamic sampling (DAPO, arXiv 2503.14476) by whole groups; and how many were replaced."""
+        if not self._stage.resample_dead_groups:
+            return groups, 0
         live = [group for group in groups if not group.teaches_nothing]
         before = len(live)
         for attempt in range(self._stage.resample_dead_groups):

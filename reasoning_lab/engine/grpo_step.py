@@ -92,8 +92,9 @@ def policy_loss(
     Per token, min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A) - beta * KL, with
     minus signs, times the token's weight: eq. 3 of GRPO (arXiv 2402.03300), the clipping range of
     DAPO (arXiv 2503.14476). KL is estimated by k3 = r - 1 - log r with r = reference / policy
-    (http://joschu.net/blog/kl-approx.html). In a loss, k1 = -log r would have gradient zero on
-    average; it belongs into the reward.
+    (http://joschu.net/blog/kl-approx.html). Its value estimates KL(policy, reference); its gradient
+    is on average that of KL(reference, policy), which is the same to first order and pulls the same
+    way. In a loss, k1 = -log r would have gradient zero on average; it belongs into the reward.
 
     Args:
         log_probs, old, reference: float32 [rows, length]; gradients flow through the first alone.

@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from tunix.sft import hooks, metrics_logger, peft_trainer
 
+from reasoning_lab.config import RunError
 from reasoning_lab.engine import devices, sft_step
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.schedule import learning_rate
@@ -34,7 +35,7 @@ AfterStep = Callable[[int], None]
 def _nothing(*_: Any) -> None: ...
 
 
-class DivergedError(RuntimeError):
+class DivergedError(RunError):
     """The loss is no longer a finite number."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoning_lab.config import ConfigError
+from reasoning_lab.config import ConfigError, RunError
 from reasoning_lab.rewards.specs import Attempt, Reward
 
 _SHOWN_CHARS = 300
@@ -33,7 +33,7 @@ class Scores:
     finite: NDArray[np.bool_]
 
 
-class RewardError(RuntimeError):
+class RewardError(RunError):
     """A reward failed, hung, or returned what is no score.
 
     `reward` is its name under `reward`. `index` says which of the attempts it was, where that is

@@ -74,16 +74,17 @@ def read_records(path: Path) -> list[Record]:
 
 
 def _to_line(record: Mapping[str, Any]) -> str:
-    return json.dumps(_as_json(record), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(as_json(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """The value with NaN and infinities as the strings "NaN" and "±Infinity"."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_as_json(item) for item in value]
+        return [as_json(item) for item in value]
     return value
 
 

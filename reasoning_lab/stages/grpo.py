@@ -40,7 +40,7 @@ from reasoning_lab.runs.files import naming_full_disk, write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
 from reasoning_lab.runs.metrics import MetricsWriter
-from reasoning_lab.runs.records import RecordWriter, read_records
+from reasoning_lab.runs.records import RecordWriter, as_json, read_records
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import Judged, evaluate_base, evaluate_tuned
 from reasoning_lab.stages.lineage import (
@@ -276,7 +276,7 @@ def _keeping_offenders(folder: RunFolder) -> Iterator[None]:
         yield
     except (NotANumberError, RewardError) as error:
         samples = error.records if isinstance(error, NotANumberError) else error.as_record()
-        text = json.dumps(samples, indent=2, ensure_ascii=False)
+        text = json.dumps(as_json(samples), indent=2, ensure_ascii=False)
         write_atomically(folder.offending_path, text + "\n")
         _log.error("the samples that training stopped at: %s", folder.offending_path)
         raise

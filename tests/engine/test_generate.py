@@ -262,9 +262,9 @@ def test_greedy_groups_are_copies_of_the_completion_of_their_prompt(
 
 
 def test_copies_of_a_prompt_differ_as_their_log_probs_do(grouped: Generator) -> None:
-    samples = in_groups(grouped, RAGGED[:1] * 2, copies=3)
-    assert len({sample.sampled for sample in samples}) == 6
-    assert len({sample.log_probs for sample in samples}) == 6
+    samples = in_groups(grouped, RAGGED[:1] * 4, copies=3)  # two batches
+    assert len({sample.sampled for sample in samples}) == 12
+    assert len({sample.log_probs for sample in samples}) == 12
 
 
 def test_sampled_groups_are_a_function_of_the_seed(grouped: Generator) -> None:

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
-from reasoning_lab.experiment import load
+from reasoning_lab.config import ConfigError
+from reasoning_lab.engine.grpo_cluster import NotANumberError
+from reasoning_lab.experiment import compose, load
+from reasoning_lab.rewards.scoring import RewardError
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.metrics import read_names, read_series
 from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import read_status
+from reasoning_lab.stages import recipe
 from reasoning_lab.stages.lineage import build_problems, split_held_out
 from tests.stages.conftest import REPOSITORY, XLA_FLAGS, Command
 
@@ -146,18 +150,13 @@ def test_ask_and_evaluate_use_the_best_checkpoint(
     assert "/4 " in again.stdout
 
 
-def test_latest_is_pinned_to_the_run_that_it_was(
-    launch: Command, trained: RunFolder, tmp_path: Path
-) -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by Tunix
+def test_latest_is_pinned_to_the_run_that_it_was(trained: RunFolder) -> None:
     """And a run of GRPO can begin with another one."""
-    runs_dir = trained.path.parent
-    done = launch(
-        *QUICK, f"runs_dir={runs_dir}", "init_from=latest", "stage.max_steps=1", "name=second"
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    [path] = runs_dir.glob("*-second")
-    assert load(path / "config.yaml").init_from == trained.id
-    assert "GRPO before" in (path / "report.md").read_text()
+    words = [f"runs_dir={trained.path.parent}", "init_from=latest", "stage.max_steps=1"]
+    run = recipe.run(compose([*QUICK, *words, "name=second"]))
+    assert load(run.config_path).init_from == trained.id
+    assert "GRPO before" in run.report_path.read_text()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,7 @@ def raises(attempts):
     raise ZeroDivisionError("a bug of mine")
 
 def hangs(attempts):
-    time.sleep(60)
+    time.sleep(5)
 
 def no_number(attempts):
     return [float("nan") if n == 1 else float(n) for n in range(len(attempts))]
@@ -238,23 +237,19 @@ def no_number(attempts):
         ("no_number", "stage.on_nan=skip"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by Tunix
 def test_a_reward_that_fails_leaves_the_samples_and_a_failed_run(
-    function: str, told: str, command: Command, tmp_path: Path
+    function: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_rewards.py").write_text(REWARDS)
-    done = command(
-        str(REPOSITORY / "launch.py"),
-        *QUICK,
-        f"runs_dir={tmp_path / 'runs'}",
-        "reward=function",
-        f"reward.function.path=my_rewards.{function}",
-        "stage.eval_every=0",
-        "stage.reward_timeout=0.5",
-        PYTHONPATH=str(tmp_path),
-        REASONING_LAB_ALLOW_TARGETS="my_rewards",
-    )
-    assert done.returncode not in (0, 130)
-    assert told in done.stderr
+    module = f"rewards_of_{function}"
+    (tmp_path / f"{module}.py").write_text(REWARDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("REASONING_LAB_ALLOW_TARGETS", module)
+    words = ["reward=function", f"reward.function.path={module}.{function}"]
+    words += [f"runs_dir={tmp_path / 'runs'}", "stage.eval_every=0", "stage.reward_timeout=0.5"]
+    with pytest.raises((RewardError, NotANumberError)) as error:
+        recipe.run(compose([*QUICK, *words]))
+    assert told in str(error.value)
     (folder,) = (tmp_path / "runs").iterdir()
     run = RunFolder.open(folder)
     assert read_status(run.status_path).state == "failed"
@@ -270,10 +265,11 @@ def test_a_reward_that_fails_leaves_the_samples_and_a_failed_run(
         assert "completion" in samples["attempts"][0]
 
 
-def test_prompts_that_are_all_too_long_are_said_before_training(
-    launch: Command, tmp_path: Path
-) -> None:
-    refused = launch(*QUICK, f"runs_dir={tmp_path}", "stage.max_prompt_length=16")
-    assert refused.returncode == 2
-    assert "stage.max_prompt_length=16" in refused.stderr
-    assert "Traceback" not in refused.stderr
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by Tunix
+def test_prompts_that_are_all_too_long_are_said_before_training(tmp_path: Path) -> None:
+    words = [f"runs_dir={tmp_path}", "stage.max_prompt_length=16"]
+    with pytest.raises(ConfigError, match=r"stage\.max_prompt_length=16: the prompts of all"):
+        recipe.run(compose([*QUICK, *words]))
+    (folder,) = tmp_path.iterdir()
+    assert read_status(folder / "status.json").state == "failed"
+    assert not (folder / "metrics.jsonl").exists()
