@@ -22,6 +22,12 @@ def _chain_sum(item: Item) -> str:
     return running_total([-int(term) if minus else int(term) for minus, term in terms])
 
 
+def _basic_arithmetic(item: Item) -> str | None:
+    """As chain_sum, for sums and differences of numbers; None where anything else occurs."""
+    is_chain = re.fullmatch(r"\d+( [+-] \d+)+", item["metadata"]["expression"])
+    return _chain_sum(item) if is_chain else None
+
+
 def _products(item: Item) -> str | None:
     """7 * 23 -> 7 * 20 = 140. 7 * 3 = 21. 140 + 21 = 161. None for more than two factors."""
     factors = [int(factor) for factor in item["metadata"]["expression"].split(" * ")]
@@ -33,6 +39,7 @@ def _products(item: Item) -> str | None:
 
 
 _TRACES: dict[str, Callable[[Item], str | None]] = {
+    "basic_arithmetic": _basic_arithmetic,
     "chain_sum": _chain_sum,
     "products": _products,
 }

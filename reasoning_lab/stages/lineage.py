@@ -121,6 +121,7 @@ def _trained_on_before(experiment: Experiment) -> Iterator[Example]:
     parent = parent_of(experiment)
     if parent is not None:
         yield from build_problems(parent.experiment).train
+        yield from _trained_on_before(parent.experiment)
 
 
 def _compared(here: object, there: object) -> Iterator[tuple[str, object, object]]:

@@ -18,7 +18,7 @@ _SIZE = 10_000
 
 @spec
 class ReasoningGym(Source):
-    """Questions and answers; of chain_sum and two-factor products with worked traces.
+    """Questions and answers; with worked traces where data/traces.py can write them.
 
     Other tasks have none: they are for evaluation and reinforcement learning, not for SFT.
 
