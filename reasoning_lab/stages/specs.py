@@ -57,7 +57,7 @@ class SFTSpec(StageSpec):
 class GRPOSpec(StageSpec):
     """Group relative policy optimization (arXiv 2402.03300) and its relatives."""
 
-    learning_rate: float = Field(default=5e-5, gt=0, description="peak learning rate")
+    learning_rate: float = Field(default=3e-5, gt=0, description="peak learning rate")
     checkpoint_every: int = Field(default=10, ge=1, description="steps between checkpoints")
     max_steps: int = Field(
         default=100, ge=1, description="steps: each samples a batch and learns from it"
