@@ -366,7 +366,7 @@ def test_the_sandbox_is_a_warm_start_and_grpo() -> None:
     sandbox = compose(["experiment=math_sandbox"])
     assert isinstance(sandbox.stage, GRPOSpec)
     assert sandbox.warm_start is not None
-    assert list(sandbox.reward) == ["math"]
+    assert list(sandbox.reward) == ["math", "format"]
 
 
 def test_what_must_be_given_is_named() -> None:
