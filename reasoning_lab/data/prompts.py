@@ -30,15 +30,10 @@ class ProblemBatches:
         """Other problems for a step, in place of groups that taught nothing; attempts from 0."""
         return self._take(f"spare/{step}", attempt * self._batch_size)
 
-    def epoch_of(self, step: int) -> float:
-        """Epochs done when `step` begins."""
-        return step * self._batch_size / len(self._problems)
-
     def _take(self, stream: str, start: int) -> list[Example]:
         size = len(self._problems)
         numbers = range(start, start + self._batch_size)
-        orders = {number // size: None for number in numbers}
-        shuffled = {epoch: self._order(stream, epoch) for epoch in orders}
+        shuffled = {epoch: self._order(stream, epoch) for epoch in {n // size for n in numbers}}
         return [self._problems[shuffled[n // size][n % size]] for n in numbers]
 
     def _order(self, stream: str, epoch: int) -> list[int]:

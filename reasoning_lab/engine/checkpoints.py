@@ -1,5 +1,6 @@
 """Saving LoRA weights by themselves, and reading back what training saved."""
 
+import shutil
 from pathlib import Path
 
 import orbax.checkpoint as ocp
@@ -33,8 +34,19 @@ def restore_lora(policy: Policy, checkpoint_dir: Path) -> int:
 
 
 def save_lora(policy: Policy, checkpoint_dir: Path, step: int) -> None:
-    """Save the LoRA weights, without optimizer state, in place of those saved there before."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    manager = CheckpointManager(str(checkpoint_dir.absolute()), options)
+    """Save the LoRA weights, without optimizer state, in place of those saved there before.
+
+    They are written beside the old ones and then take their place: Orbax refuses a step that is
+    there already, to which a resumed run may come again.
+    """
+    new, old = (checkpoint_dir.with_name(f"{checkpoint_dir.name}.{end}") for end in ("new", "old"))
+    for left_by_a_crash in (new, old):
+        shutil.rmtree(left_by_a_crash, ignore_errors=True)
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    manager = CheckpointManager(str(new.absolute()), options)
     manager.save(step, policy.lora, save_only_lora_params=True, force=True)
     manager.close()
+    if checkpoint_dir.exists():
+        checkpoint_dir.rename(old)
+    new.rename(checkpoint_dir)
+    shutil.rmtree(old, ignore_errors=True)

@@ -44,7 +44,7 @@ def sample(
 
     jax.random.categorical draws Gumbel noise for every token of the vocabulary, which on a CPU
     takes as long as the logits themselves. One uniform number in two levels, first for a block of
-    tokens and then in it, takes a thirtieth of that.
+    tokens and then in it, costs next to nothing.
 
     Args:
         logits: float32 [V, B].

@@ -31,8 +31,8 @@ Layer = Mapping[str, Any]
 Base = Mapping[str, Any]
 LoraLayers = Sequence[Mapping[str, Mapping[str, Array]]]
 LayerCache = dict[str, Array]
-"""Keys "k" and values "v" of one layer, each [S, B, K, H]: XLA:CPU attends to this order more than
-twice as fast as to [B, S, K, H]."""
+"""Keys "k" and values "v" of one layer, each [S, B, K, H]: in this order XLA:CPU attends faster
+than in [B, S, K, H]."""
 
 
 class KVCache(NamedTuple):

@@ -45,6 +45,7 @@ from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import Judged, evaluate_base, evaluate_tuned
 from reasoning_lab.stages.lineage import (
     Parent,
+    begin_with,
     build_problems,
     parent_of,
     restore_best,
@@ -82,9 +83,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         mixture = build_problems(experiment)
         policy = open_policy(experiment)
         log_funnel(mixture)
-        if parent is not None:
-            step = restore_best(policy, parent.folder)
-            _log.info("beginning with step %d of %s", step, parent.folder.id)
+        begin_with(parent, policy)
         start = replace(policy, lora=LoraModel(jax.tree.map(jnp.copy, policy.params)))
         trainer = _trainer(experiment, stage, folder, policy, start, mixture)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
@@ -193,11 +192,10 @@ def _train(
     if begun_at:
         _log.info("going on from the checkpoint of step %d", begun_at)
     status.update(begun_at, stage.max_steps)
-    resume_step = begun_at or None
     _, running = split_held_out(mixture, experiment)
     with (
-        MetricsWriter(folder.metrics_path, resume_step=resume_step) as metrics,
-        RecordWriter(folder.rollouts_path, resume_step=resume_step) as rollouts,
+        MetricsWriter(folder.metrics_path, resume_step=begun_at) as metrics,
+        RecordWriter(folder.rollouts_path, resume_step=begun_at) as rollouts,
         naming_full_disk(folder.checkpoints_dir),
         _keeping_offenders(folder),
         stopping_on_interrupt(trainer),
@@ -325,7 +323,7 @@ def _compare(
             seed=experiment.seed,
         )
     step = restore_best(policy, folder)
-    _log.info("the model of step %d did best and is the one evaluated and kept", step)
+    _log.info("the model of step %d is the one evaluated and kept", step)
     name = _start_name(parent)
     named = [] if any(one.name == name for one in judged) else [(name, start)]
     for name, model in [*named, (_TRAINED, policy)]:

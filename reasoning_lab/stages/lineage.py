@@ -1,5 +1,6 @@
 """The runs that a run begins with (`init_from`), and what they were trained on."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from reasoning_lab.engine.models import Policy
 from reasoning_lab.experiment import Experiment, load
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ def restore_best(policy: Policy, folder: RunFolder) -> int:
     )
 
 
+def begin_with(parent: Parent | None, policy: Policy) -> None:
+    """Give the policy its parent's LoRA weights, if it has one, and say so."""
+    if parent is not None:
+        step = restore_best(policy, parent.folder)
+        _log.info("beginning with step %d of %s", step, parent.folder.id)
+
+
 def build_problems(experiment: Experiment) -> Mixture:
     """What an experiment trains on, and holds out: nothing that it or its ancestors trained on.
 
@@ -87,13 +97,11 @@ def build_problems(experiment: Experiment) -> Mixture:
     Raises:
         ConfigError: a source has too few distinct problems.
     """
-    stage = experiment.stage
-    is_grpo = isinstance(stage, GRPOSpec)
     return build_mixture(
         experiment.data,
         held_out=experiment.evaluation.problems + _problems_while_training(experiment),
         seed=experiment.seed,
-        needs_reasoning=not is_grpo,
+        needs_reasoning=isinstance(experiment.stage, SFTSpec),
         trained_on=tuple(_trained_on_before(experiment)),
     )
 

@@ -25,7 +25,7 @@ from reasoning_lab.runs.logs import logging_to
 from reasoning_lab.runs.metrics import MetricsWriter
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import evaluate_base, evaluate_tuned
-from reasoning_lab.stages.lineage import build_problems, parent_of, restore_best
+from reasoning_lab.stages.lineage import begin_with, build_problems, parent_of
 from reasoning_lab.stages.progress import make_console, progress_bar
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
@@ -53,9 +53,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         mixture = build_problems(experiment)
         policy = open_policy(experiment)
         log_funnel(mixture)
-        if parent is not None:
-            step = restore_best(policy, parent.folder)
-            _log.info("beginning with step %d of %s", step, parent.folder.id)
+        begin_with(parent, policy)
         rows = pack(mixture, policy.tokenizer, stage, experiment.seed)
         trainer = _trainer(experiment, stage, folder, policy, rows)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
@@ -167,9 +165,8 @@ def _train(
     if begun_at:
         _log.info("going on from the checkpoint of step %d", begun_at)
     status.update(begun_at, max_steps)
-    resume_step = begun_at or None
     with (
-        MetricsWriter(folder.metrics_path, resume_step=resume_step) as metrics,
+        MetricsWriter(folder.metrics_path, resume_step=begun_at) as metrics,
         naming_full_disk(folder.checkpoints_dir),
         progress_bar(console, "train", max_steps) as bar,
         stopping_on_interrupt(trainer),

@@ -115,7 +115,9 @@ class GRPOSpec(StageSpec):
     on_nan: Literal["stop", "skip"] = Field(
         default="stop", description="at a reward or gradient that is no number: stop, or go on"
     )
-    reward_timeout: float = Field(default=120.0, gt=0, description="seconds for a step's rewards")
+    reward_timeout: float = Field(
+        default=120.0, gt=0, description="seconds that one reward may take"
+    )
     eval_every: int = Field(
         default=20, ge=0, description="steps between evaluations, beside first and last; 0: none"
     )

@@ -60,11 +60,6 @@ def test_the_spares_of_a_step_come_once_before_any_comes_again() -> None:
     assert set(Counter(names[:10]).values()) == set(Counter(names[10:]).values()) == {1}
 
 
-def test_epochs_are_counted_by_problems() -> None:
-    problems = batches()
-    assert [problems.epoch_of(step) for step in (0, 1, 5)] == [0, 0.4, 2]
-
-
 def test_no_problems_are_refused() -> None:
     with pytest.raises(ValueError, match="no problems"):
         ProblemBatches([], batch_size=4, seed=0)
