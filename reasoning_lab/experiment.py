@@ -10,21 +10,13 @@ from pydantic import Field
 from reasoning_lab.config import ConfigError, composition, spec
 from reasoning_lab.config.build import build, to_mapping
 from reasoning_lab.config.mistakes import in_one_message
-from reasoning_lab.data.sources.gsm_symbolic import GsmSymbolic
-from reasoning_lab.data.sources.letter_count import LetterCount
-from reasoning_lab.data.sources.number_story import NumberStory
-from reasoning_lab.data.sources.product import Product
-from reasoning_lab.data.sources.reasoning_gym import ReasoningGym
-from reasoning_lab.data.sources.running_sum import RunningSum
-from reasoning_lab.data.sources.table import Table
+from reasoning_lab.data.choices import SOURCES
 from reasoning_lab.data.specs import DataSpec
 from reasoning_lab.engine.architecture import ARCHITECTURES
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec
 from reasoning_lab.evaluation.specs import EvaluationSpec
 from reasoning_lab.hardware.specs import HardwareSpec
-from reasoning_lab.rewards.format import Format
-from reasoning_lab.rewards.function import Function
-from reasoning_lab.rewards.math import Math
+from reasoning_lab.rewards.choices import REWARDS
 from reasoning_lab.rewards.specs import Reward
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec, StageSpec
 from reasoning_lab.tracking.specs import TrackingSpec
@@ -206,16 +198,8 @@ composition.register(
         "model/model_spec": ModelSpec,
         "lora/lora_spec": LoraSpec,
         "data/data_spec": DataSpec,
-        "data/source/gsm_symbolic": GsmSymbolic,
-        "data/source/letter_count": LetterCount,
-        "data/source/number_story": NumberStory,
-        "data/source/product": Product,
-        "data/source/reasoning_gym": ReasoningGym,
-        "data/source/running_sum": RunningSum,
-        "data/source/table": Table,
-        "reward/spec/format": Format,
-        "reward/spec/function": Function,
-        "reward/spec/math": Math,
+        **{f"data/source/{name}": source for name, source in SOURCES.items()},
+        **{f"reward/spec/{name}": reward for name, reward in REWARDS.items()},
         "stage/grpo_spec": GRPOSpec,
         "stage/sft_spec": SFTSpec,
         "hardware/hardware_spec": HardwareSpec,

@@ -2,15 +2,26 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
+
+AnswerKind = Literal["exact", "choice", "code", "open"]
 
 
 @dataclass(frozen=True)
 class Example:
     """A question with its answer and, if known, the reasoning that leads to it.
 
-    `id` names the problem, not its wording: two examples with one id are the same problem, and
-    never stand on both sides of the train / held-out split. `source` is the name under
-    `data.sources`; `domain` is the kind of problem that results are reported by.
+    id: names the problem, not its wording: two examples with one id are the same problem, and never
+        stand on both sides of the train / held-out split.
+    source: the name under `data.sources`.
+    domain: the kind of problem that results are reported by, and rewards chosen by.
+    kind: what decides whether an answer is right. "exact": it says the same as `answer`. "choice":
+        it names the same one of `options`. "code": it passes `tests`. "open": nothing does.
+    options: for "choice", the texts to choose from, the first being A; `answer` is a letter and
+        its text, as "B: the Moon".
+    tests: for "code", Python assertions on what a program defines, as in MBPP.
+    setup: for "code", Python that has to run before the tests.
+    document: the text to be summarised, where that is the task.
     """
 
     id: str
@@ -20,6 +31,11 @@ class Example:
     reasoning: str | None
     answer: str
     licence: str
+    kind: AnswerKind = "exact"
+    options: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    setup: str = ""
+    document: str | None = None
 
     @property
     def wording(self) -> str:

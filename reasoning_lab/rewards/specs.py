@@ -26,10 +26,14 @@ class Attempt:
 class Reward(ABC):
     """A score of completions. Each kind of reward is one file in rewards/.
 
-    The reward of a completion is the sum of its parts' scores, each times the part's weight.
+    The reward of a completion is the sum of the scores of the parts that are for its domain, each
+    times the part's weight.
     """
 
     weight: float = Field(default=1.0, gt=0, description="factor of this part in the sum")
+    domains: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="domains that this part is for; null: all of them"
+    )
 
     def prepare(self, name: str) -> None:  # noqa: B027 - most rewards have nothing to prepare
         """Find out before training what making the spec could not, such as a failing import.
