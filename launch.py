@@ -43,7 +43,11 @@ def main() -> None:
             jobs = composition.jobs(overrides) if args.multirun else [overrides]
             experiments = [compose(job, SAID) for job in jobs]
             if all(experiment.check for experiment in experiments):
-                print("---\n".join(map(to_yaml, experiments)), end="")
+                print("---\n".join(map(to_yaml, experiments)), end="", flush=True)
+                from reasoning_lab.stages.look_at_data import print_check  # imports jax
+
+                for experiment in experiments:
+                    print_check(experiment)
             else:
                 launch()
 

@@ -172,7 +172,11 @@ class _Verdicts:
 
     @property
     def correct(self) -> np.ndarray[Any, Any]:
-        return np.zeros(len(self.total), bool)
+        return np.zeros(len(self.total))
+
+    @property
+    def too_slow(self) -> tuple[str, ...]:
+        return ()
 
 
 def _judge(attempts: Sequence[Attempt]) -> _Verdicts:

@@ -1,10 +1,13 @@
 """Verbs on runs: `python -m reasoning_lab ask | evaluate | resume RUN`.
 
-RUN is a folder, a run id or "latest".
+RUN is a folder, a run id or "latest". Two more look at what a run would use: `lint-reward
+reward=NAME` and `data show | stats | funnel KEY=VALUE ...`.
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 from reasoning_lab import __version__
 from reasoning_lab.config import ConfigError, RunError
@@ -15,12 +18,12 @@ from reasoning_lab.runs.folder import RunFolder
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb.
 
-    The exit status is 2 for a mistake in what was asked for, 1 for a run that cannot go on, and 130
-    for Ctrl-C.
+    The exit status is 2 for a mistake in what was asked for, 1 for a run that cannot go on or a
+    reward that can be cheated, and 130 for Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
-        options.verb(options)
+        status: int | None = options.verb(options)
     except (ConfigError, DiskFullError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -29,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status or 0
 
 
 def ask(options: argparse.Namespace) -> None:
@@ -50,10 +53,52 @@ def evaluate(options: argparse.Namespace) -> None:
     use.evaluate(RunFolder.open(options.run), options.overrides)
 
 
+def data(options: argparse.Namespace) -> None:
+    from reasoning_lab.experiment import compose
+    from reasoning_lab.runs.files import write_atomically
+    from reasoning_lab.stages import look_at_data
+    from reasoning_lab.stages.data_page import data_page
+    from reasoning_lab.stages.progress import make_console
+
+    console = make_console()
+    look = look_at_data.look_at(compose(options.overrides, "on the command line"))
+    match options.what:
+        case "show":
+            look_at_data.show(look, console, count=options.count)
+        case "stats":
+            console.print(look_at_data.stats_table(look))
+        case "funnel":
+            look_at_data.print_removed(look, console)
+            console.print(look_at_data.funnel_table(look))
+    console.print(look_at_data.in_a_sentence(look))
+    if options.html is not None:
+        title = " ".join(["Data of", *options.overrides]) if options.overrides else "Data"
+        write_atomically(options.html, data_page(look, title=title))
+        console.print(f"Page: {options.html}")
+
+
 def resume(options: argparse.Namespace) -> None:
     from reasoning_lab.stages import recipe
 
     recipe.resume(RunFolder.open(options.run))
+
+
+def lint_reward(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reasoning_lab import experiment
+    from reasoning_lab.rewards.lint import attack, table
+
+    report = attack.lint(experiment.compose_rewards(options.overrides))
+    table.show(report, Console())
+    if options.json is not None:
+        try:
+            options.json.write_text(json.dumps(table.as_record(report), indent=2), "utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"--json {options.json}: cannot be written ({error.strerror})."
+            ) from error
+    return 1 if report.wins else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +125,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="data=NAME, data.* and evaluation.* as for launch.py; without any: the run's own",
     )
+    linting = verbs.add_parser(
+        "lint-reward",
+        help="try known cheats on rewards; exit status 1 if one of them wins",
+        description="Try known cheats on rewards, against honest answers.",
+    )
+    linting.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="reward=NAME and reward.* as for launch.py",
+    )
+    linting.add_argument("--json", type=Path, metavar="FILE", help="all numbers and completions")
+    linting.set_defaults(verb=lint_reward)
+    looking = verbs.add_parser(
+        "data",
+        help="look at what an experiment would train on",
+        description="Read, filter and tokenise the data of an experiment, and show it: samples "
+        "token by token (show), lengths by domain (stats), or what became of every row (funnel).",
+    )
+    looking.add_argument("what", choices=["show", "stats", "funnel"])
+    looking.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="as for launch.py, as in data=mixed"
+    )
+    looking.add_argument("--count", type=int, default=5, help="samples to show")
+    looking.add_argument("--html", type=Path, metavar="FILE", help="write a page with all of it")
+    looking.set_defaults(verb=data)
     add(resume, "go on with an interrupted, failed or killed run from its newest checkpoint")
     return parser
 

@@ -5,6 +5,7 @@ Numbers are compared as fractions, anything else as text. A spelling that is not
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -55,6 +56,11 @@ _UNITS = {
 }
 _PERCENT = {"%", r"\%", "percent"}
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# "B", "b.", "(B)", "Option B"; and "B: the Moon", "B) the Moon", "(B) the Moon".
+_LETTER = re.compile(r"(?:option ?)?(?:\(([a-z])\)|([a-z])[).:]?)")
+_LETTER_AND_TEXT = re.compile(r"(?:option ?)?(?:\(([a-z])\)|([a-z])[).:]) ?(.+)")
+
 
 @dataclass(frozen=True)
 class _Quantity:
@@ -78,6 +84,34 @@ def answers_match(given: str, expected: str) -> bool:
         return False
     same_unit = left.unit is None or right.unit is None or left.unit == right.unit
     return left.value == right.value and same_unit
+
+
+def names_option(given: str, options: Sequence[str], answer: str) -> bool:
+    """Whether `given` names the one of `options` that `answer` is, a letter and text as "B: Moon".
+
+    It may be the letter alone, the option's text alone, or both if they belong together; case,
+    spaces and the punctuation at the end do not matter. Several options, or one in a sentence, are
+    none. A letter alone is that letter, even where it is the text of another option.
+
+    Raises:
+        ValueError: `answer` is none of the options.
+    """
+    texts = [_option(option) for option in options]
+    letter, _, expected = answer.partition(":")
+    right = _LETTERS.find(letter.casefold())
+    if len(letter) != 1 or not 0 <= right < len(texts) or texts[right] != _option(expected):
+        raise ValueError(
+            f"the answer {answer!r} is none of the options {list(options)}: it must be a letter "
+            "and the text of that option, as 'B: the Moon'"
+        )
+    text = _option(given)
+    alone = _LETTER.fullmatch(text)
+    if alone:
+        return (alone[1] or alone[2]) == _LETTERS[right]
+    if text in texts:
+        return text == texts[right] and texts.count(text) == 1
+    both = _LETTER_AND_TEXT.fullmatch(text)
+    return both is not None and (both[1] or both[2]) == _LETTERS[right] and both[3] == texts[right]
 
 
 def is_number(answer: str) -> bool:
@@ -144,3 +178,9 @@ def _fraction(digits: str) -> Fraction:
 def _text(text: str) -> str:
     """Text for comparison: case and the spaces round punctuation do not matter."""
     return re.sub(r" ?([:,;/()]) ?", r"\1", text).casefold()
+
+
+def _option(text: str) -> str:
+    """An option for comparison: without case, wrapping and final punctuation."""
+    whole = _text(plain(text))
+    return whole.rstrip(" .,;!?") or whole

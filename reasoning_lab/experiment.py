@@ -110,6 +110,14 @@ class Experiment:
         rewards = ",".join(self.reward)
         if isinstance(self.stage, GRPOSpec) and not self.reward:
             yield "stage=grpo has no reward to learn from. Use reward=math or reward=[math,format]."
+        domains = dict.fromkeys(source.domain for source in self.data.sources.values())
+        for domain in domains if self.reward else ():
+            if not any(reward.is_for(domain) for reward in self.reward.values()):
+                yield (
+                    f"reward=[{rewards}] has nothing for the domain {domain} of the data. Add a "
+                    f"reward that is for it, such as reward.{next(iter(self.reward))}."
+                    f"domains=[{','.join(domains)}]."
+                )
         if taken := sorted({"total", "std_in_group", "kl_penalty"} & set(self.reward)):
             yield f"reward.{taken[0]}: a metric has this name. Call the reward something else."
         if isinstance(self.stage, SFTSpec) and self.reward:
@@ -228,6 +236,26 @@ def compose_data(overrides: Sequence[str]) -> DataSpec:
     if others:
         raise ConfigError(f"{' '.join(others)}: only data=... and data.*=... can be given here.")
     return compose(overrides, "on the command line").data
+
+
+def compose_rewards(overrides: Sequence[str]) -> dict[str, Reward]:
+    """Rewards alone, by name, from overrides such as "reward=[math,format]".
+
+    Raises:
+        ConfigError: a mistake in them, or an override of anything but the reward.
+    """
+    others = [text for text in overrides if not text.lstrip("+~").startswith("reward")]
+    if others:
+        raise ConfigError(
+            f"{' '.join(others)}: only reward=... and reward.*=... can be given here."
+        )
+    said = "on the command line"
+    rewards: dict[str, Reward] | None = composition.compose(
+        ["stage=grpo", *overrides], said, only="reward"
+    )
+    if not rewards:
+        raise ConfigError(f"{' '.join(overrides)} ({said}) leaves no reward. Use reward=math.")
+    return rewards
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from reasoning_lab.answers import answers_match, is_number
+from reasoning_lab.answers import answers_match, is_number, names_option
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,63 @@ def test_no_short_string_raises() -> None:
     for _ in range(20_000):
         text = "".join(random.choices(string.printable + alphabet * 3, k=random.randint(4, 40)))
         answers_match(text, "1")
+
+
+OPTIONS = ("the Sun", "the Moon", "Mars", "Venus: hot")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("B", "b.", "B:", "(B)", "B)", "**B**", "\\boxed{B}", "Option B", "option (b)."),
+        *("B: the Moon", "b)  The Moon.", "(B) the moon!", "B. the Moon", "Option B: the Moon"),
+        *("the Moon", " THE  moon. "),
+    ],
+)
+def test_the_right_option_is_named(given: str) -> None:
+    assert names_option(given, OPTIONS, "B: the Moon")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", " ", "A", "E", "BB", "-B", "not B", "²", "Ⓑ", "1"),
+        *("A or B", "B or A", "B, A", "A, B, C, D", "B B", "B/C", "the Moon or the Sun"),
+        *("B: the Sun", "A: the Moon", "B: the Moon, A: the Sun", "B: the", "Option the Moon"),
+        *("the Sun", "Moon", "the Moon is made of cheese", "The answer is B", "B the Moon"),
+    ],
+)
+def test_anything_else_names_no_option_or_another(given: str) -> None:
+    assert not names_option(given, OPTIONS, "B: the Moon")
+
+
+def test_options_that_look_like_letters_and_answers() -> None:
+    assert names_option("Venus: hot", OPTIONS, "D: Venus: hot")
+    assert names_option("D: Venus: hot", OPTIONS, "D: Venus: hot")
+    letters = ("B", "A")  # a letter is a letter first
+    assert names_option("A", letters, "A: B")
+    assert not names_option("B", letters, "A: B")
+    assert names_option("A: B", letters, "A: B")
+    assert not names_option("yes", ("yes", "Yes."), "A: yes")  # which of the two?
+    assert names_option("A", ("yes", "Yes."), "A: yes")
+    assert names_option("A: ?", ("?", "!"), "A: ?")
+    assert not names_option("!", ("?", "!"), "A: ?")
+
+
+@pytest.mark.parametrize(
+    "answer", ["B", "", "B: the Sun", "E: the Moon", "the Moon", "BC: the Moon"]
+)
+def test_an_answer_that_is_no_option_is_told(answer: str) -> None:
+    with pytest.raises(ValueError, match="none of the options"):
+        names_option("B", OPTIONS, answer)
+
+
+def test_no_short_string_raises_as_an_option() -> None:
+    alphabet = "aB: ().,$*\\{}-"
+    for length in range(4):
+        for letters in itertools.product(alphabet, repeat=length):
+            names_option("".join(letters), OPTIONS, "B: the Moon")
+    started = time.process_time()
+    for hostile in ("B" * 10**6, "(" * 10**6, "option " * 10**5, "B: " * 10**5, " " * 10**6):
+        assert not names_option(hostile, OPTIONS, "B: the Moon")
+    assert time.process_time() - started < 2

@@ -30,9 +30,7 @@ FILES = sorted([*CONF.rglob("*.yaml"), *(REPOSITORY / "sweeps").rglob("*.yaml")]
 
 NEEDS = {  # what a variant cannot do without on top of the default experiment
     "data/table": ["data.sources.table.path=problems.jsonl"],
-    "reward/format": ["stage=grpo"],
-    "reward/function": ["stage=grpo", "reward.function.path=my_package.brevity"],
-    "reward/math": ["stage=grpo"],
+    "reward/function": ["reward.function.path=my_package.brevity"],
     "hardware/tpu_v5e8": ["stage.batch_tokens=2048"],
 }
 
@@ -43,7 +41,8 @@ def overrides_for(file: Path) -> list[str]:
     if variant == "config":
         return []
     group, _, choice = variant.rpartition("/")
-    return [f"{group}={choice}", *NEEDS.get(variant, [])]
+    stage = ["stage=grpo"] if group == "reward" else []
+    return [*stage, f"{group}={choice}", *NEEDS.get(variant, [])]
 
 
 def test_every_file_composes_and_validates() -> None:
@@ -67,7 +66,8 @@ def test_a_file_states_only_what_it_changes(file: Path) -> None:
     group = str(file.parent.relative_to(CONF)).replace(".", "")
     if group == "experiment":  # what it would be with its choices alone
         chosen = {k.removeprefix("override /"): v for d in defaults for k, v in d.items()}
-        without = compose([f"{group}={choice}" for group, choice in chosen.items()])
+        needed = [w for g, choice in chosen.items() for w in NEEDS.get(f"{g}/{choice}", [])]
+        without = compose([*(f"{g}={choice}" for g, choice in chosen.items()), *needed])
         stated = leaves(content)
     else:  # the specs' defaults
         without = None
@@ -119,7 +119,7 @@ def test_every_file_in_data_sources_can_be_chosen() -> None:
 
 def test_every_field_is_described() -> None:
     specs = set(specs_in(with_all_sources()))
-    assert len(specs) == 8 + len(KINDS)
+    assert len(specs) == 9 + len(KINDS)
     for spec in specs:
         for name, field in spec.__pydantic_fields__.items():  # type: ignore[attr-defined]
             assert field.description, f"{spec.__name__}.{name}"

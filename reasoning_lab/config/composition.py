@@ -43,10 +43,11 @@ def register(specs: Mapping[str, type]) -> None:
         ConfigStore.instance().store(name, defaults_of(cls), group=group or None)
 
 
-def compose(overrides: Sequence[str], said: str) -> Any:
-    """The spec that conf/config.yaml and the overrides describe.
+def compose(overrides: Sequence[str], said: str, only: str | None = None) -> Any:
+    """The spec that conf/config.yaml and the overrides describe, or what stands under a key of it.
 
-    `said` tells where the overrides come from, as in "on the command line".
+    `said` tells where the overrides come from, as in "on the command line". With `only`, the rest
+    is not validated.
 
     Raises:
         ConfigError: any wrong key, type, choice or combination.
@@ -55,7 +56,11 @@ def compose(overrides: Sequence[str], said: str) -> Any:
         config = _compose(loader, overrides, said)
         origin = Origin(loader, CONF_DIR, ROOT, overrides, said)
         try:
-            return build(OmegaConf.to_container(config, resolve=True), origin)
+            mapping = OmegaConf.to_container(config, resolve=True)
+            assert isinstance(mapping, dict)
+            if only is not None:
+                return build({only: mapping[only]}, origin)[only]
+            return build(mapping, origin)
         except InterpolationResolutionError as error:
             key = str(error.full_key)
             raise ConfigError(f"{key} ({origin(key)}): {first_line(error)}") from error

@@ -38,6 +38,25 @@ class Example:
     document: str | None = None
 
     @property
+    def whole(self) -> str:
+        """Question, reasoning and answer."""
+        return f"{self.question}\n{self.reasoning or ''}\n{self.answer}"
+
+    @property
     def wording(self) -> str:
         """The question's words, numbers and signs without case and spacing."""
         return " ".join(re.findall(r"\w+|[^\w\s]", self.question.casefold()))
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that gives no problem.
+
+    id: names the row, as an example's id would.
+    reason: a few words that other rows share, as "broken tags"; they head a line of the funnel.
+    text: the beginning of the row, to look at.
+    """
+
+    id: str
+    reason: str
+    text: str

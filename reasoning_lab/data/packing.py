@@ -34,14 +34,6 @@ class TokenizedExample:
             )
 
 
-def drop_overlong(
-    examples: Sequence[TokenizedExample], max_length: int
-) -> tuple[tuple[TokenizedExample, ...], int]:
-    """The examples of at most `max_length` tokens, and how many were longer."""
-    kept = tuple(example for example in examples if len(example.tokens) <= max_length)
-    return kept, len(examples) - len(kept)
-
-
 def pack(lengths: Sequence[int], max_length: int, *, seed: int) -> tuple[tuple[int, ...], ...]:
     """Rows of example indices whose lengths sum to at most `max_length` tokens.
 

@@ -35,10 +35,13 @@ def is_dead(rewards: Floats) -> npt.NDArray[np.bool_]:
     return dead
 
 
-def count_groups(rewards: Floats, correct: npt.NDArray[np.bool_]) -> Groups:
-    """Sort groups by why they are dead; both arguments are [N, G]."""
+def count_groups(rewards: Floats, correct: Floats) -> Groups:
+    """Sort groups by why they are dead; both arguments are [N, G].
+
+    `correct` is 1 for a right answer, 0 for a wrong one, NaN where nothing decides.
+    """
     dead = is_dead(rewards)
-    right, wrong = dead & correct.all(axis=1), dead & ~correct.any(axis=1)
+    right, wrong = dead & (correct == 1).all(axis=1), dead & (correct == 0).all(axis=1)
     return Groups(
         count=len(rewards),
         all_right=int(right.sum()),

@@ -12,6 +12,7 @@ What is plugged in where:
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -39,7 +40,15 @@ from reasoning_lab.engine.grpo_cluster import (
     OnStep,
     nothing,
 )
-from reasoning_lab.engine.grpo_groups import Floats, Group, Step, group_metrics, rollout_metrics
+from reasoning_lab.engine.grpo_groups import (
+    Floats,
+    Group,
+    Step,
+    domain_metrics,
+    group_metrics,
+    live_shares,
+    rollout_metrics,
+)
 from reasoning_lab.engine.lora import Params
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
@@ -49,7 +58,10 @@ from reasoning_lab.stages.specs import GRPOSpec
 
 
 class Verdicts(Protocol):
-    """What attempts [M] are worth."""
+    """What attempts [M] are worth; see rewards/scoring.py.
+
+    correct: 1 for a right answer, 0 for a wrong one, NaN where nothing decides.
+    """
 
     @property
     def components(self) -> Mapping[str, Floats]: ...
@@ -58,7 +70,9 @@ class Verdicts(Protocol):
     @property
     def finite(self) -> npt.NDArray[np.bool_]: ...
     @property
-    def correct(self) -> npt.NDArray[np.bool_]: ...
+    def correct(self) -> Floats: ...
+    @property
+    def too_slow(self) -> Sequence[str]: ...
 
 
 class Batches(Protocol):
@@ -66,6 +80,8 @@ class Batches(Protocol):
 
     def batch(self, step: int) -> list[Example]: ...
     def spare(self, step: int, attempt: int) -> list[Example]: ...
+    def shares(self, step: int) -> dict[str, float]: ...
+    def observe(self, step: int, live: Mapping[str, float]) -> None: ...
 
 
 Judge = Callable[[Sequence[Attempt]], Verdicts]
@@ -106,6 +122,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         self._batches = batches
         self._judge = judge
         self._seed = seed
+        self._too_slow: Counter[str] = Counter()  # rewards, in the step that is being sampled
         self._shape = RowShape.for_step(
             groups=stage.batch_size,
             num_generations=stage.num_generations,
@@ -182,11 +199,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         for step in range(self.steps_done, self._stage.max_steps):
             if self.stop_requested:
                 return
-            problems = self._batches.batch(step)
-            yield {
-                "prompts": np.array([render_prompt(p.question) for p in problems]),
-                "step": np.full(len(problems), step),
-            }
+            # The step's problems are asked for when it begins: those of an adaptive mix depend on
+            # the step before, and Tunix looks ahead.
+            size = self._stage.batch_size
+            yield {"prompts": np.full(size, f"step {step}"), "step": np.full(size, step)}
 
     def _generate_and_compute_advantage(
         self, training_input: Any, mode: rl_cluster.Mode = rl_cluster.Mode.TRAIN
@@ -194,12 +210,20 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         begun = time.perf_counter()
         number = int(training_input["step"][0])
         seconds = {"rollout": 0.0, "reward": 0.0}
+        self._too_slow.clear()
         groups = self._sample(number, 0, self._batches.batch(number), seconds)
-        dead = group_metrics(groups)
+        shares = self._batches.shares(number)
+        sampled = {
+            **group_metrics(groups),
+            **domain_metrics(groups),
+            **{f"domain/{domain}/wanted": share for domain, share in shares.items()},
+        }
+        self._batches.observe(number, live_shares(groups))
         groups, resampled = self._replace_dead(number, groups, seconds)
         metrics = {
-            **dead,
+            **sampled,
             "groups/resampled": float(resampled),
+            **{f"reward_timeouts/{name}": float(n) for name, n in self._too_slow.items()},
             **rollout_metrics(groups),
         }
         prepared = self._prepare(number, groups, metrics)
@@ -229,6 +253,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             for i in range(G)
         ]
         verdicts = self._judge(attempts)
+        self._too_slow.update(verdicts.too_slow)
         seconds["rollout"] += sampled - begun
         seconds["reward"] += time.perf_counter() - sampled
         groups = []
@@ -257,10 +282,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
                 "step": step + 1,
                 "question": group.problem.question,
                 "completion": group.texts[i],
-                **{f"reward/{name}": float(part[i]) for name, part in group.components.items()},
+                **group.parts(i),
             }
             for group in groups
-            for i in np.flatnonzero(~group.finite)
+            for i in np.flatnonzero(~group.finite).tolist()
         ]
         if bad and self._stage.on_nan == "stop":
             raise NotANumberError(

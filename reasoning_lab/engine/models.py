@@ -50,6 +50,20 @@ class Policy:
         )
 
 
+def load_tokenizer(model: ModelSpec) -> Tokenizer:
+    """A model's tokenizer alone.
+
+    Raises:
+        ConfigError: what is missing or wrong, and what to do about it.
+    """
+    if model.weights == "random":
+        return byte_tokenizer()
+    folder = locate.model_folder(model)
+    if model.weights == "orbax":
+        folder = locate.orbax_folder(folder)
+    return Tokenizer.load(locate.tokenizer_file(model, folder))
+
+
 def load_policy(
     model: ModelSpec, lora_spec: LoraSpec, *, param_dtype: str, mesh: Mesh, seed: int
 ) -> Policy:
@@ -61,7 +75,7 @@ def load_policy(
     arch = ARCHITECTURES[model.architecture]
     dtype = jnp.dtype(param_dtype)
     if model.weights == "random":
-        base, tokenizer = weights.random_base(arch, seed, dtype), byte_tokenizer()
+        base, tokenizer = weights.random_base(arch, seed, dtype), load_tokenizer(model)
     else:
         folder = locate.model_folder(model)
         if model.weights == "orbax":
@@ -69,7 +83,7 @@ def load_policy(
             base = weights.load_orbax(arch, folder, dtype)
         else:
             base = weights.load_safetensors(arch, folder, dtype)
-        tokenizer = Tokenizer.load(locate.tokenizer_file(model, folder))
+        tokenizer = load_tokenizer(model)
         if tokenizer.vocab_size > base["embedding"].shape[0]:
             raise ConfigError(
                 f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens and the embedding "

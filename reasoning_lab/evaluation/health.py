@@ -1,5 +1,6 @@
 """Warnings while reinforcement learning goes on: what looks wrong, and what to do about it."""
 
+import re
 from collections.abc import Mapping
 from math import isfinite, sqrt
 from statistics import fmean, variance
@@ -17,6 +18,7 @@ _LEAST_ENTROPY = 0.1  # of the first steps' average
 _MOST_CLIPPED = 0.3
 _SURE = 5.0  # standard errors: high, as the best steps so far were picked with hindsight
 _LEAST_FALL = 0.05  # share of right answers
+_OF_DOMAIN = {"reward": "reward", "well_formed": "share of well-formed completions"}
 
 
 class Health:
@@ -50,6 +52,7 @@ class Health:
             "entropy": self._entropy_collapse(),
             "gradient": self._no_gradient(),
             "reward hacking": self._reward_hacking(),
+            **self._collapsing_domains(),
         }
         warnings = []
         for kind, message in found.items():
@@ -181,6 +184,30 @@ class Health:
                 "lower reward.<name>.weight, or raise stage.beta."
             )
         return None
+
+    def _collapsing_domains(self) -> dict[str, str | None]:
+        """Domains whose reward or format falls while another one's reward rises."""
+        first = {key: values[:_TREND] for key, values in self._series.items()}
+        last = {
+            key: values[-_TREND:]
+            for key, values in self._series.items()
+            if len(values) >= 2 * _TREND
+        }
+        domains = [key.split("/")[1] for key in last if re.fullmatch("domain/.*/reward", key)]
+        rewards = {domain: f"domain/{domain}/reward" for domain in domains}
+        rising = [name for name, key in rewards.items() if _surely_grew(first[key], last[key])]
+        found: dict[str, str | None] = {}
+        for domain in domains:
+            for metric, words in _OF_DOMAIN.items():
+                key = f"domain/{domain}/{metric}"
+                others = [name for name in rising if name != domain]
+                if others and key in last and _surely_grew(last[key], first[key]):
+                    found[f"collapse of {domain}"] = (
+                        f"{domain} collapses: its {words} fell from {fmean(first[key]):.2f} to "
+                        f"{fmean(last[key]):.2f} ({key}) while {', '.join(others)} improved. Raise "
+                        "its weight in data.weights or stage.beta, or lower stage.learning_rate."
+                    )
+        return found
 
 
 def _surely_grew(before: list[float], after: list[float]) -> bool:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from reasoning_lab.answers import answers_match
 from reasoning_lab.data.example import Example
 from reasoning_lab.evaluation.pass_at_k import pass_at_k
 from reasoning_lab.evaluation.statistics import mean_interval, wilson_interval
 from reasoning_lab.formats import TAGS, parse
 
 # In the order in which tables show them.
-METRICS = ("both_tags", "reasoning_not_empty", "no_stray_tags", "well_formed", "correct")
+FORMAT = ("both_tags", "reasoning_not_empty", "no_stray_tags", "well_formed")
+METRICS = (*FORMAT, "correct")
 TRUNCATED = "truncated"  # counted too, but the fewer the better
 LENGTHS = ("reasoning_chars", "reasoning_steps")
 ALL = "all"
@@ -26,8 +26,9 @@ class Scored:
     reasoning_not_empty: there is one reasoning part, and something in it.
     no_stray_tags: each tag exactly once, and in its place.
     well_formed: all of these, an answer that is not empty, and no text outside the tags.
-    correct: there is one answer part, and it is the right answer.
+    correct: there is one answer part, and it is the right answer; None where nothing decides.
     A truncated completion is neither well formed nor correct.
+    reward: what it earned; None where nothing was rewarded.
     reasoning_chars, reasoning_steps: length of the reasoning in characters and in steps (see
     `count_steps`); 0 where there is not exactly one reasoning part.
     """
@@ -39,15 +40,19 @@ class Scored:
     reasoning_not_empty: bool
     no_stray_tags: bool
     well_formed: bool
-    correct: bool
+    correct: bool | None
     truncated: bool
     reasoning_chars: int
     reasoning_steps: int
+    reward: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """`count` of `denominator` completions in a group; `low` and `high` are a 95% interval."""
+    """`count` of `denominator` completions in a group; `low` and `high` are a 95% interval.
+
+    Of "correct" the denominator is the number of completions of which it can be said.
+    """
 
     group: str
     metric: str
@@ -73,26 +78,41 @@ class Mean:
 class Summary:
     """The numbers of one model asked in one way, as "tuned" or "base, 4-shot".
 
-    `lengths` are means over all completions, in the units of `LENGTHS`; `pass_at` are shares
-    named "pass_at_<k>", and none unless completions were sampled.
+    `lengths` are means over all completions, in the units of `LENGTHS`; `rewards` are means named
+    "reward", and none unless completions were rewarded; `pass_at` are shares named "pass_at_<k>",
+    and none unless completions were sampled.
     """
 
     name: str
     rows: tuple[Row, ...]
     lengths: tuple[Mean, ...] = ()
+    rewards: tuple[Mean, ...] = ()
     pass_at: tuple[Mean, ...] = ()
 
+    @property
+    def means(self) -> tuple[Mean, ...]:
+        return (*self.lengths, *self.rewards, *self.pass_at)
 
-def score(completion: str, example: Example, *, truncated: bool) -> Scored:
+
+def score(
+    completion: str,
+    example: Example,
+    *,
+    truncated: bool,
+    correct: bool | None,
+    reward: float | None = None,
+) -> Scored:
     """Judge a completion, given without its end marker.
 
-    `truncated` says that it ran out of tokens before it came to an end: to the end marker or, in
-    a few-shot prompt, to the next question (`formats.until_next_question`).
+    Args:
+        truncated: it ran out of tokens before it came to an end: to the end marker or, in a
+            few-shot prompt, to the next question (`formats.until_next_question`).
+        correct: as rewards/correctness.py has it; None where nothing decides.
+        reward: what it earned, where it was rewarded.
     """
     parsed = parse(completion)
     places = [completion.find(tag) for tag in TAGS]
     once = all(completion.count(tag) == 1 for tag in TAGS)
-    correct = parsed.answer is not None and answers_match(parsed.answer, example.answer)
     return Scored(
         example_id=example.id,
         source=example.source,
@@ -101,10 +121,11 @@ def score(completion: str, example: Example, *, truncated: bool) -> Scored:
         reasoning_not_empty=bool(parsed.reasoning),
         no_stray_tags=once and places == sorted(places),
         well_formed=parsed.well_formed and not truncated,
-        correct=correct and not truncated,
+        correct=correct,
         truncated=truncated,
         reasoning_chars=len(parsed.reasoning or ""),
         reasoning_steps=count_steps(parsed.reasoning or ""),
+        reward=reward,
     )
 
 
@@ -137,21 +158,25 @@ def summarise(
             places[domain] = [i for i, one in enumerate(scored) if one.domain == domain]
     rows: list[Row] = []
     lengths: list[Mean] = []
+    rewards: list[Mean] = []
     pass_at: list[Mean] = []
     for group, indices in places.items():
         members = [scored[i] for i in indices]
         rows += _rows(group, members)
         lengths += _lengths(group, members)
+        rewards += _rewards(group, members)
         if right_samples:
             pass_at += _pass_at(group, [right_samples[i] for i in indices], samples)
-    return Summary(name, tuple(rows), tuple(lengths), tuple(pass_at))
+    return Summary(name, tuple(rows), tuple(lengths), tuple(rewards), tuple(pass_at))
 
 
 def _rows(group: str, scored: Sequence[Scored]) -> list[Row]:
     rows = []
     for metric in (*METRICS, TRUNCATED):
-        count = sum(getattr(one, metric) for one in scored)
-        rows.append(Row(group, metric, count, len(scored), *wilson_interval(count, len(scored))))
+        told = [value for one in scored if (value := getattr(one, metric)) is not None]
+        if told or not scored:
+            count, total = sum(told), len(told)
+            rows.append(Row(group, metric, count, total, *wilson_interval(count, total)))
     return rows
 
 
@@ -165,6 +190,13 @@ def _lengths(group: str, scored: Sequence[Scored]) -> list[Mean]:
         # No length is negative, though an interval that knows only mean and spread may be.
         means.append(Mean(group, metric, fmean(values), len(values), max(low, 0.0), high))
     return means
+
+
+def _rewards(group: str, scored: Sequence[Scored]) -> list[Mean]:
+    values = [one.reward for one in scored if one.reward is not None]
+    if not values:
+        return []
+    return [Mean(group, "reward", fmean(values), len(values), *mean_interval(values))]
 
 
 def _pass_at(group: str, right: Sequence[int], samples: int) -> list[Mean]:

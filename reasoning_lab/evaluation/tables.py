@@ -6,11 +6,11 @@ from math import isfinite
 from rich.table import Table
 from rich.text import Text
 
-from reasoning_lab.evaluation.metrics import ALL, TRUNCATED, Mean, Row, Summary
+from reasoning_lab.evaluation.metrics import ALL, FORMAT, TRUNCATED, Mean, Row, Summary
 
 _OF_DOMAINS = ("well_formed", "correct")  # with all the others, the table would fill two screens
 _CAPTION = "count of completions, share, [95% Wilson interval in %]; ↓: less is better"
-_LENGTHS_CAPTION = "lengths: mean over all completions [95% t interval]"
+_MEANS_CAPTION = "lengths and rewards: mean over completions [95% t interval]"
 _PASS_CAPTION = "pass@k: share of problems solved within k samples [95% bootstrap interval in %]"
 
 
@@ -39,10 +39,36 @@ def results_markdown(summaries: Sequence[Summary]) -> str:
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", f"{_caption(summaries)}."])
 
 
+def format_table(summary: Summary) -> Table:
+    """How the completions of each domain keep to the format: one line a domain."""
+    table = Table(title=f"Format by domain: {summary.name}")
+    header, lines = _format_cells(summary)
+    for number, title in enumerate(header):
+        table.add_column(title, justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def format_markdown(summary: Summary) -> str:
+    """The same table as Markdown."""
+    header, lines = _format_cells(summary)
+    rule = ["---", *("---:" for _ in header[1:])]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *lines])
+    return f"Format by domain, {summary.name}:\n\n{table}"
+
+
+def _format_cells(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    shares = {(row.group, row.metric): f"{row.count}/{row.denominator}" for row in summary.rows}
+    groups = list(dict.fromkeys(row.group for row in summary.rows))
+    lines = [[group, *(shares[group, metric] for metric in FORMAT)] for group in groups]
+    return ["domain", *(metric.replace("_", " ") for metric in FORMAT)], lines
+
+
 def _caption(summaries: Sequence[Summary]) -> str:
     parts = [_CAPTION]
     if any(one.lengths for one in summaries):
-        parts.append(_LENGTHS_CAPTION)
+        parts.append(_MEANS_CAPTION)
     if any(one.pass_at for one in summaries):
         parts.append(_PASS_CAPTION)
     return "; ".join(parts)
@@ -70,9 +96,12 @@ def _column(summary: Summary) -> Iterator[tuple[tuple[str, str], str]]:
             yield (row.group, row.metric.replace("_", " ") + arrow), _count(row)
     for mean in summary.pass_at:
         yield (mean.group, mean.metric.replace("pass_at_", "pass@")), _percent(mean)
+    for mean in summary.rewards:
+        yield (mean.group, mean.metric), _mean(mean, digits=2)
     for mean in summary.lengths:
         if mean.group == ALL:
-            yield (mean.group, mean.metric.replace("_", " ")), _length(mean)
+            digits = 0 if mean.value >= 100 else 1
+            yield (mean.group, mean.metric.replace("_", " ")), _mean(mean, digits)
 
 
 def _count(row: Row) -> str:
@@ -85,8 +114,7 @@ def _percent(mean: Mean) -> str:
     return f"{mean.value:.0%} [{100 * mean.low:.0f}–{100 * mean.high:.0f}]"
 
 
-def _length(mean: Mean) -> str:
-    digits = 0 if mean.value >= 100 else 1
+def _mean(mean: Mean, digits: int) -> str:
     value = f"{mean.value:.{digits}f}"
     if not isfinite(mean.high):  # one completion has no spread
         return value

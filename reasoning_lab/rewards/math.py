@@ -1,6 +1,7 @@
 """A right answer, and reasoning of a sensible length before it."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -22,6 +23,9 @@ class Math(Reward):
 
     It cannot see whether the reasoning leads to the answer, or is reasoning at all.
     """
+
+    made_for: ClassVar[tuple[str, ...] | None] = ("math",)
+    blind_to: ClassVar[frozenset[str]] = frozenset({"nested tags", "padded reasoning"})
 
     correct_weight: float = Field(default=0.8, ge=0, le=1, description="score of a right answer")
     structure_weight: float = Field(

@@ -22,19 +22,22 @@ _SHOWN_CHARS = 300
 class Scores:
     """The scores of N attempts.
 
-    components: each reward's name to its own scores, float64 [N], without its weight.
-    total: float64 [N], the sum of the components times their weights.
+    components: each reward's name to its own scores, float64 [N], without its weight; NaN where
+        the attempt is of a domain that the reward is not for.
+    total: float64 [N], the sum of an attempt's components times their weights.
     finite: bool [N], whether the total is a number at all. Where it is not, a reward gave NaN or
         an infinity; it is the caller's to stop or to leave the attempt out.
+    too_slow: rewards that did not come to an end in time; they gave 0 to all attempts.
     """
 
     components: dict[str, NDArray[np.float64]]
     total: NDArray[np.float64]
     finite: NDArray[np.bool_]
+    too_slow: tuple[str, ...] = ()
 
 
 class RewardError(RunError):
-    """A reward failed, hung, or returned what is no score.
+    """A reward failed, or returned what is no score.
 
     `reward` is its name under `reward`. `index` says which of the attempts it was, where that is
     known, and `attempts` holds that one alone; else it holds all that the reward was called with.
@@ -82,46 +85,72 @@ def prepare(rewards: Mapping[str, Reward]) -> None:
 def score_attempts(
     rewards: Mapping[str, Reward], attempts: Sequence[Attempt], *, timeout_seconds: float
 ) -> Scores:
-    """Let every reward score all attempts, each within `timeout_seconds`.
+    """Let every reward score the attempts of its domains, all rewards at once.
+
+    A reward that takes longer than `timeout_seconds` gives 0 to all attempts, so that within a
+    group nothing is won or lost by it, and is named in the scores. Python cannot stop a function:
+    one that hangs goes on in a daemon thread.
 
     Raises:
-        RewardError: a reward raised, took too long, or returned anything but one number for each
-            attempt. Python cannot stop a function: one that hangs goes on in a daemon thread.
+        RewardError: a reward raised, or returned anything but one number for each attempt.
         ConfigError: a reward cannot be used; `prepare` would have said so.
     """
-    components = {
-        name: _score(name, reward, attempts, timeout_seconds) for name, reward in rewards.items()
-    }
+    domains = [attempt.example.domain for attempt in attempts]
+    running = {}
+    for name, reward in rewards.items():
+        places = [i for i, domain in enumerate(domains) if reward.is_for(domain)]
+        running[name] = _Scoring(name, reward, [attempts[i] for i in places], places)
+    deadline = time.monotonic() + timeout_seconds
+    components, too_slow = {}, []
+    for name, scoring in running.items():
+        component = np.full(len(attempts), np.nan)
+        try:
+            component[scoring.places] = scoring.result(deadline)
+        except _TooSlowError:
+            component[scoring.places] = 0.0
+            too_slow.append(name)
+        components[name] = component
     total = np.zeros(len(attempts))
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf, and sums beyond float64
-        for name, component in components.items():
-            total += rewards[name].weight * component
-    return Scores(components, total, np.isfinite(total))
+        for name, scoring in running.items():
+            places = scoring.places
+            total[places] += rewards[name].weight * components[name][places]
+    return Scores(components, total, np.isfinite(total), tuple(too_slow))
 
 
-def _score(
-    name: str, reward: Reward, attempts: Sequence[Attempt], seconds: float
-) -> NDArray[np.float64]:
-    """One reward's scores, float64 [N]."""
-    deadline = time.monotonic() + seconds
-    try:
-        returned = _within(seconds, partial(reward.score, attempts))
-    except (ConfigError, KeyboardInterrupt):
-        raise
-    except _TooSlowError as error:
-        problem = f"did not come to an end within {seconds:g} s."
-        raise RewardError(problem, name, attempts) from error
-    except BaseException as error:  # sys.exit() too
-        index = _first_failing(reward, attempts, deadline)
-        raise RewardError(f"raised {error!r}.", name, attempts, index) from error
-    return _checked(returned, name, attempts)
+class _Scoring:
+    """One reward at work on its attempts, whose places among all of them are `places`."""
+
+    def __init__(
+        self, name: str, reward: Reward, attempts: Sequence[Attempt], places: list[int]
+    ) -> None:
+        self.places = places
+        self._name, self._reward, self._attempts = name, reward, attempts
+        self._call = _Call(partial(reward.score, attempts)) if attempts else None
+
+    def result(self, deadline: float) -> NDArray[np.float64]:
+        """Its scores, float64 [len(places)].
+
+        Raises:
+            _TooSlowError: it has not come to an end.
+        """
+        if self._call is None:
+            return np.zeros(0)
+        try:
+            returned = self._call.result(deadline)
+        except (ConfigError, KeyboardInterrupt, _TooSlowError):
+            raise
+        except BaseException as error:  # sys.exit() too
+            index = _first_failing(self._reward, self._attempts, deadline)
+            raise RewardError(f"raised {error!r}.", self._name, self._attempts, index) from error
+        return _checked(returned, self._name, self._attempts)
 
 
 def _first_failing(reward: Reward, attempts: Sequence[Attempt], deadline: float) -> int | None:
     """The first attempt on which the reward fails alone, if it is found in time."""
     for index, attempt in enumerate(attempts):
         try:
-            _within(deadline - time.monotonic(), partial(reward.score, [attempt]))
+            _Call(partial(reward.score, [attempt])).result(deadline)
         except _TooSlowError:
             return None
         except KeyboardInterrupt:
@@ -161,25 +190,33 @@ class _TooSlowError(Exception):
     pass
 
 
-def _within(seconds: float, call: Callable[[], Any]) -> Any:
-    """What `call` returns or raises, in a thread that is left to itself after `seconds`."""
-    outcome: list[Any] = []
-    raised: list[BaseException] = []
+class _Call:
+    """A call in a thread of its own, which is left to itself if it does not come to an end."""
 
-    def run() -> None:
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._returned: list[Any] = []
+        self._raised: list[BaseException] = []
+        self._thread = Thread(target=self._run, args=[call], name="reward", daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], Any]) -> None:
         try:
-            outcome.append(call())
+            self._returned.append(call())
         except BaseException as error:  # SystemExit too: a reward must not end a thread in silence
-            raised.append(error)
+            self._raised.append(error)
 
-    thread = Thread(target=run, name="reward", daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0))
-    if raised:
-        raise raised[0]
-    if not outcome:
-        raise _TooSlowError
-    return outcome[0]
+    def result(self, deadline: float) -> Any:
+        """What the call returns or raises.
+
+        Raises:
+            _TooSlowError: it has not come to an end by the deadline, of `time.monotonic()`.
+        """
+        self._thread.join(max(deadline - time.monotonic(), 0))
+        if self._raised:
+            raise self._raised[0]
+        if not self._returned:
+            raise _TooSlowError
+        return self._returned[0]
 
 
 def _shown(text: str) -> str:

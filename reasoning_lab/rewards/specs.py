@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -28,12 +29,22 @@ class Reward(ABC):
 
     The reward of a completion is the sum of the scores of the parts that are for its domain, each
     times the part's weight.
+
+    made_for: the domains that rewards/lint tries the part on where `domains` is null; None: all.
+    blind_to: the cheats of rewards/lint that the part cannot see, by its own docstring.
     """
+
+    made_for: ClassVar[tuple[str, ...] | None] = None
+    blind_to: ClassVar[frozenset[str]] = frozenset()
 
     weight: float = Field(default=1.0, gt=0, description="factor of this part in the sum")
     domains: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="domains that this part is for; null: all of them"
     )
+
+    def is_for(self, domain: str) -> bool:
+        """Whether completions of a domain's problems are scored by this part."""
+        return self.domains is None or domain in self.domains
 
     def prepare(self, name: str) -> None:  # noqa: B027 - most rewards have nothing to prepare
         """Find out before training what making the spec could not, such as a failing import.

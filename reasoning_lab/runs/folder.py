@@ -116,6 +116,11 @@ class RunFolder:
         return self.path / "rollouts.jsonl"
 
     @property
+    def funnel_path(self) -> Path:
+        """What became of the rows of data that were read, with examples of those removed."""
+        return self.path / "funnel.json"
+
+    @property
     def offending_path(self) -> Path:
         """The samples that a run stopped at."""
         return self.path / "offending.json"

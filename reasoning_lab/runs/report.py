@@ -14,12 +14,27 @@ from reasoning_lab.runs.status import Status, read_status
 
 @dataclass(frozen=True)
 class Sample:
-    """A held-out problem and what the tuned model made of it."""
+    """A held-out problem and what the tuned model made of it.
+
+    correct: None where nothing decides. reward: what it earned, where it was rewarded.
+    """
 
     question: str
     completion: str
     answer: str
-    correct: bool
+    correct: bool | None
+    reward: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The judgement in a line."""
+        if self.correct is None:
+            judged = "no answer is the only right one"
+        elif self.correct:
+            judged = "right"
+        else:
+            judged = f"wrong: the answer is {self.answer}"
+        return judged if self.reward is None else f"{judged}; reward {self.reward:.2f}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ def write_report(
     command: str,
     settings: Mapping[str, Any],
     evaluation: str,
+    data: str,
     samples: Sequence[Sample],
     next_steps: Mapping[str, str],
     pictures: Sequence[Picture],
@@ -57,6 +73,7 @@ def write_report(
         command: the line that started the run.
         settings: the few facts worth a table, such as model, data, learning rate.
         evaluation: the tables of results in Markdown; empty if nothing was evaluated.
+        data: what became of the rows that were read, in Markdown; empty to leave it out.
         samples: completions to show.
         next_steps: shell commands by what they do, such as {"Ask it": "python -m …"}.
         pictures: what to draw; a picture without any recorded metric is left out.
@@ -72,6 +89,7 @@ def write_report(
         "## Results\n\n" + evaluation.strip() if evaluation else "",
         *(_drawn(picture, run) for picture in pictures),
         "\n\n".join(["## Samples", *map(_sample, samples)]) if samples else "",
+        "## Data\n\n" + data if data else "",
         "\n\n".join(
             ["## Go on", *(f"{what}:\n\n{_code(how, 'sh')}" for what, how in next_steps.items())]
         ),
@@ -116,8 +134,7 @@ def _cell(value: Any) -> str:
 
 
 def _sample(sample: Sample) -> str:
-    verdict = "correct" if sample.correct else f"wrong, the answer is {sample.answer}"
-    return f"{_code(sample.question)}\n\n{_code(sample.completion)}\n\n*{verdict}*"
+    return f"{_code(sample.question)}\n\n{_code(sample.completion)}\n\n*{_cell(sample.outcome)}*"
 
 
 def _code(text: str, language: str = "") -> str:

@@ -12,7 +12,11 @@ from reasoning_lab.engine.models import Policy
 from reasoning_lab.evaluation.metrics import Scored, Summary, score, summarise
 from reasoning_lab.evaluation.specs import EvaluationSpec
 from reasoning_lab.formats import FEW_SHOT_STOP, few_shot_prompt, render_prompt, until_next_question
+from reasoning_lab.rewards.correctness import is_right
+from reasoning_lab.rewards.specs import Attempt
 from reasoning_lab.stages.progress import progress_bar
+
+Rate = Callable[[Sequence[Attempt]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class Judged:
             self.name, self.scored, right_samples=self.right_samples, samples=self.samples
         )
 
-    def records(self) -> list[dict[str, str | float | bool]]:
+    def records(self) -> list[dict[str, str | float | bool | None]]:
         """One JSON-ready record a problem, for samples.jsonl."""
-        records = [
+        records: list[dict[str, str | float | bool | None]] = [
             {
                 "model": self.name,
                 "question": problem.question,
@@ -65,14 +69,17 @@ def evaluate_tuned(
     console: Console,
     name: str = "tuned",
     seed: int = 0,
+    rate: Rate | None = None,
 ) -> Judged:
     """The tuned model, asked zero-shot in Gemma's turn template, under the given name.
 
-    `seed` is that of the completions sampled for pass@k.
+    Args:
+        seed: that of the completions sampled for pass@k.
+        rate: what completions earn, where they are rewarded.
     """
     generator = policy.generator(batch_size=batch_size)
     prompts = [policy.tokenizer.prompt(render_prompt(p.question)) for p in problems]
-    return _judge(name, generator, prompts, problems, spec, console, seed)
+    return _judge(name, generator, prompts, problems, spec, console, seed, rate)
 
 
 def evaluate_base(
@@ -83,6 +90,7 @@ def evaluate_base(
     batch_size: int,
     console: Console,
     seed: int = 0,
+    rate: Rate | None = None,
 ) -> list[Judged]:
     """The untuned model on the same problems: zero-shot exactly as the tuned one, and few-shot.
 
@@ -93,7 +101,7 @@ def evaluate_base(
     problems = mixture.held_out
     zero_shot = policy.generator(batch_size=batch_size, base_only=True)
     prompts = [policy.tokenizer.prompt(render_prompt(p.question)) for p in problems]
-    judged = [_judge("base, zero-shot", zero_shot, prompts, problems, spec, console, seed)]
+    judged = [_judge("base, zero-shot", zero_shot, prompts, problems, spec, console, seed, rate)]
     if spec.few_shot:
         few_shot = policy.generator(batch_size=batch_size, base_only=True, stop=FEW_SHOT_STOP)
         prompts = [
@@ -104,7 +112,9 @@ def evaluate_base(
         ]
         name = f"base, {spec.few_shot}-shot"
         judged.append(
-            _judge(name, few_shot, prompts, problems, spec, console, seed, until_next_question)
+            _judge(
+                name, few_shot, prompts, problems, spec, console, seed, rate, until_next_question
+            )
         )
     return judged
 
@@ -117,6 +127,7 @@ def _judge(
     spec: EvaluationSpec,
     console: Console,
     seed: int,
+    rate: Rate | None,
     cut: Callable[[str], str] = str,
 ) -> Judged:
     """One greedy completion a problem and, for pass@k, `spec.pass_at` sampled ones."""
@@ -132,12 +143,17 @@ def _judge(
                 seed=seed,
                 on_progress=bar.update,
             )
-        texts = tuple(cut(completion.text) for completion in completions)
+        attempts = [
+            Attempt(problem, cut(completion.text), completion.truncated)
+            for problem, completion in zip(problems, completions, strict=True)
+        ]
+        rewards = [None] * len(attempts) if rate is None else rate(attempts)
+        judgements = zip(attempts, is_right(attempts), rewards, strict=True)
         scored = tuple(
-            score(text, problem, truncated=completion.truncated)
-            for text, problem, completion in zip(texts, problems, completions, strict=True)
+            score(a.completion, a.example, truncated=a.truncated, correct=right, reward=reward)
+            for a, right, reward in judgements
         )
-        return texts, scored
+        return tuple(a.completion for a in attempts), scored
 
     texts, scored = score_all(f"evaluate {name}", prompts, problems, 0.0)
     greedy = Judged(name, tuple(problems), texts, scored)
@@ -150,5 +166,7 @@ def _judge(
         [problem for problem in problems for _ in range(k)],
         spec.temperature,
     )
-    right = tuple(sum(one.correct for one in samples[i : i + k]) for i in range(0, len(samples), k))
+    right = tuple(
+        sum(bool(one.correct) for one in samples[i : i + k]) for i in range(0, len(samples), k)
+    )
     return replace(greedy, samples=k, right_samples=right)

@@ -7,35 +7,31 @@ report. Left out on purpose: other algorithms than the GRPO family, and models o
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
-from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import to_mapping
-from reasoning_lab.data.example import Example
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.prompts import ProblemBatches
+from reasoning_lab.data.shares import Shares, live_shares
 from reasoning_lab.engine.checkpoints import save_lora
 from reasoning_lab.engine.grpo import GRPOTrainer
 from reasoning_lab.engine.grpo_cluster import NotANumberError
 from reasoning_lab.engine.grpo_groups import Record
 from reasoning_lab.engine.lora import LoraModel
-from reasoning_lab.engine.models import Policy
+from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.evaluation.health import Health
-from reasoning_lab.evaluation.metrics import ALL, score
+from reasoning_lab.evaluation.metrics import ALL, Scored
 from reasoning_lab.evaluation.verdict import verdict
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.formats import render_prompt
-from reasoning_lab.rewards.scoring import RewardError, prepare, score_attempts
-from reasoning_lab.rewards.specs import Attempt
+from reasoning_lab.rewards.scoring import RewardError, prepare
 from reasoning_lab.runs.files import naming_full_disk, write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
@@ -43,6 +39,7 @@ from reasoning_lab.runs.metrics import MetricsWriter
 from reasoning_lab.runs.records import RecordWriter, as_json, read_records
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import Judged, evaluate_base, evaluate_tuned
+from reasoning_lab.stages.judge import Judge
 from reasoning_lab.stages.lineage import (
     Parent,
     begin_with,
@@ -56,6 +53,7 @@ from reasoning_lab.stages.progress import make_console, progress_bar, silent_con
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
     check_disk,
+    check_epochs,
     log_funnel,
     open_policy,
     stop_here,
@@ -63,6 +61,7 @@ from reasoning_lab.stages.session import (
     write_manifest,
 )
 from reasoning_lab.stages.specs import GRPOSpec
+from reasoning_lab.stages.tokens import Tokens
 from reasoning_lab.tracking.tracker import Tracker, open_tracker
 
 _BASE = "base, zero-shot"
@@ -80,12 +79,20 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         _log.info("run %s", folder.path)
         parent = parent_of(experiment)
         prepare(experiment.reward)
-        mixture = build_problems(experiment)
+        mixture = build_problems(experiment, Tokens(load_tokenizer(experiment.model), stage))
+        log_funnel(mixture, folder)
+        check_epochs(stage.max_steps * stage.batch_size / len(mixture.train), experiment)
         policy = open_policy(experiment)
-        log_funnel(mixture)
         begin_with(parent, policy)
         start = replace(policy, lora=LoraModel(jax.tree.map(jnp.copy, policy.params)))
-        trainer = _trainer(experiment, stage, folder, policy, start, mixture)
+        judge = Judge(experiment.reward, timeout_seconds=stage.reward_timeout)
+        batches = ProblemBatches(
+            mixture.train,
+            batch_size=stage.batch_size,
+            seed=experiment.seed,
+            shares=Shares.of(experiment.data, mixture.train),
+        )
+        trainer = _trainer(experiment, stage, folder, policy, start, batches, judge)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
         write_manifest(experiment, folder, mixture, policy)
         tracking = open_tracker(
@@ -96,8 +103,9 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
             resume_step=trainer.steps_done or None,
         )
         with tracking as tracker:
-            _train(trainer, experiment, stage, folder, mixture, status, tracker, console)
-            judged = _compare(policy, start, parent, experiment, folder, mixture, console)
+            run = _Run(experiment, stage, folder, mixture, judge, console)
+            _train(trainer, batches, run, status, tracker)
+            judged = _compare(policy, start, parent, run)
             record(judged, folder, tracker, step=trainer.steps_done)
     sentence = verdict(
         {one.name: one.scored for one in judged},
@@ -112,18 +120,28 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         "beta": f"{stage.beta:g}",
     }
     pictures = grpo_pictures(folder)
-    report(judged, experiment, folder, settings=settings, pictures=pictures, verdict=sentence)
+    report(
+        judged,
+        experiment,
+        folder,
+        funnel=mixture.funnel,
+        settings=settings,
+        pictures=pictures,
+        verdict=sentence,
+    )
     announce(judged, experiment, folder, console, verdict=sentence)
 
 
 @dataclass(frozen=True)
-class _Verdicts:
-    """What the trainer wants to know of completions; see engine/grpo.py."""
+class _Run:
+    """What training and comparing both need to know."""
 
-    components: dict[str, npt.NDArray[np.float64]]
-    total: npt.NDArray[np.float64]
-    finite: npt.NDArray[np.bool_]
-    correct: npt.NDArray[np.bool_]
+    experiment: Experiment
+    stage: GRPOSpec
+    folder: RunFolder
+    mixture: Mixture
+    judge: Judge
+    console: Console
 
 
 def _trainer(
@@ -132,23 +150,15 @@ def _trainer(
     folder: RunFolder,
     policy: Policy,
     start: Policy,
-    mixture: Mixture,
+    batches: ProblemBatches,
+    judge: Judge,
 ) -> GRPOTrainer:
-    def judge(attempts: Sequence[Attempt]) -> _Verdicts:
-        scores = score_attempts(experiment.reward, attempts, timeout_seconds=stage.reward_timeout)
-        right = [score(a.completion, a.example, truncated=a.truncated).correct for a in attempts]
-        return _Verdicts(scores.components, scores.total, scores.finite, np.array(right))
-
     hardware = experiment.hardware
     return GRPOTrainer(
         policy,
         start.params,
         stage,
-        batches=ProblemBatches(
-            _short_enough(mixture.train, policy, stage),
-            batch_size=stage.batch_size,
-            seed=experiment.seed,
-        ),
+        batches=batches,
         judge=judge,
         rows_at_once=hardware.fsdp * hardware.rows_per_micro_batch,
         generation_batch_size=hardware.generation_batch_size,
@@ -158,41 +168,20 @@ def _trainer(
     )
 
 
-def _short_enough(problems: Sequence[Example], policy: Policy, stage: GRPOSpec) -> list[Example]:
-    """Problems whose prompts are not too long, with the number of the others in the log.
-
-    Raises:
-        ConfigError: all are too long.
-    """
-    lengths = [len(policy.tokenizer.prompt(render_prompt(p.question))) for p in problems]
-    most = stage.max_prompt_length
-    kept = [p for p, length in zip(problems, lengths, strict=True) if length <= most]
-    if not kept:
-        raise ConfigError(
-            f"stage.max_prompt_length={most}: the prompts of all {len(problems)} problems are "
-            f"longer; the shortest has {min(lengths)} tokens, the longest {max(lengths)}."
-        )
-    dropped = len(problems) - len(kept)
-    _log.info("data: %d problems; %d with longer prompts dropped", len(kept), dropped)
-    return kept
-
-
 def _train(
     trainer: GRPOTrainer,
-    experiment: Experiment,
-    stage: GRPOSpec,
-    folder: RunFolder,
-    mixture: Mixture,
+    batches: ProblemBatches,
+    run: _Run,
     status: StatusWriter,
     tracker: Tracker,
-    console: Console,
 ) -> None:
     """Train to the end; on Ctrl-C save, say how to go on, and raise KeyboardInterrupt."""
+    experiment, stage, folder = run.experiment, run.stage, run.folder
     begun_at = trainer.steps_done
     if begun_at:
         _log.info("going on from the checkpoint of step %d", begun_at)
     status.update(begun_at, stage.max_steps)
-    _, running = split_held_out(mixture, experiment)
+    _, running = split_held_out(run.mixture, experiment)
     with (
         MetricsWriter(folder.metrics_path, resume_step=begun_at) as metrics,
         RecordWriter(folder.rollouts_path, resume_step=begun_at) as rollouts,
@@ -201,7 +190,7 @@ def _train(
         stopping_on_interrupt(trainer),
     ):
         earlier = read_records(folder.metrics_path)
-        health, best = _known_so_far(earlier)
+        health, best = _known_so_far(earlier, batches)
 
         def log(step: int, values: dict[str, float]) -> None:
             metrics.log(step, values)
@@ -219,12 +208,13 @@ def _train(
                 batch_size=experiment.hardware.generation_batch_size,
                 console=silent_console(),
                 seed=experiment.seed,
+                rate=run.judge.rate,
             )
             values = _held_out_metrics(judged)
             log(step, values)
-            _log.info("step %d: %.0f%% held-out correct", step, 100 * values["eval/correct"])
-            if values["eval/correct"] > best:
-                best = values["eval/correct"]
+            _log.info("step %d: held-out problems: %s", step, _in_words(values))
+            if values["eval/score"] > best:
+                best = values["eval/score"]
                 save_lora(trainer.policy, folder.best_dir, step)
 
         def on_step(step: int, values: dict[str, float]) -> None:
@@ -232,12 +222,10 @@ def _train(
             status.update(step)
             for warning in health.observe(step, values):
                 _log.warning("%s", warning)
-            facts = ("reward/total", "rollout/correct", "completion/length", "time/step")
-            reward, correct, length, seconds = (values[name] for name in facts)
-            bar.update(
-                step,
-                f"reward {reward:.2f}  {correct:.0%} right  {length:.0f} tokens  {seconds:.1f} s",
-            )
+            facts = ("reward/total", "completion/length", "time/step")
+            reward, length, seconds = (values[name] for name in facts)
+            right = f"  {values['rollout/correct']:.0%} right" * ("rollout/correct" in values)
+            bar.update(step, f"reward {reward:.2f}{right}  {length:.0f} tokens  {seconds:.1f} s")
 
         def on_rollouts(step: int, records: list[Record]) -> None:
             for line in records:
@@ -248,22 +236,28 @@ def _train(
             ]
             tracker.samples(step, shown, name="rollouts")
 
-        if not any("eval/correct" in line for line in earlier):
+        if not any("eval/score" in line for line in earlier):
             evaluate(0)
-        with progress_bar(console, "train", stage.max_steps) as bar:
+        with progress_bar(run.console, "train", stage.max_steps) as bar:
             bar.update(begun_at)
             done = trainer.fit(on_step, on_rollouts, evaluate)
-    stop_here(done, stage.max_steps, folder, console)
+    stop_here(done, stage.max_steps, folder, run.console)
 
 
-def _known_so_far(records: Sequence[dict[str, Any]]) -> tuple[Health, float]:
-    """Health after the steps of a resumed run, and its best held-out accuracy; -1 for none."""
+def _known_so_far(
+    records: Sequence[dict[str, Any]], batches: ProblemBatches
+) -> tuple[Health, float]:
+    """Health after the steps of a resumed run, and its best held-out score; -1 for none.
+
+    The batches hear of these steps too.
+    """
     health, best = Health(), -1.0
     for line in records:
         values = {name: float(value) for name, value in line.items()}
-        best = max(best, values.get("eval/correct", -1.0))
+        best = max(best, values.get("eval/score", -1.0))
         if "reward/total" in values:
             health.observe(line["step"], values)
+            batches.observe(line["step"] - 1, live_shares(values))
     return health, best
 
 
@@ -281,48 +275,61 @@ def _keeping_offenders(folder: RunFolder) -> Iterator[None]:
 
 
 def _held_out_metrics(judged: Judged) -> dict[str, float]:
-    """Shares and means over all problems, with the ends of their 95% intervals."""
+    """Shares and means over all problems, with the ends of their 95% intervals, and by domain.
+
+    "eval/score" is what the best step is chosen by: the mean over domains of the share of right
+    answers or, in a domain where nothing decides what is right, of the reward.
+    """
     metrics = {}
     for row in judged.summary.rows:
+        place = "eval" if row.group == ALL else f"eval/{row.group}"
+        metrics[f"{place}/{row.metric}"] = row.count / row.denominator
         if row.group == ALL:
-            metrics[f"eval/{row.metric}"] = row.count / row.denominator
-            metrics[f"eval/{row.metric}_low"] = row.low
-            metrics[f"eval/{row.metric}_high"] = row.high
-    for mean in (*judged.summary.lengths, *judged.summary.pass_at):
+            metrics[f"{place}/{row.metric}_low"] = row.low
+            metrics[f"{place}/{row.metric}_high"] = row.high
+    for mean in judged.summary.means:
+        place = "eval" if mean.group == ALL else f"eval/{mean.group}"
+        metrics[f"{place}/{mean.metric}"] = mean.value
         if mean.group == ALL:
-            metrics[f"eval/{mean.metric}"] = mean.value
-            metrics[f"eval/{mean.metric}_low"] = mean.low
-            metrics[f"eval/{mean.metric}_high"] = mean.high
-    return metrics
+            metrics[f"{place}/{mean.metric}_low"] = mean.low
+            metrics[f"{place}/{mean.metric}_high"] = mean.high
+    domains = dict.fromkeys(one.domain for one in judged.scored)
+    of_domain = [[one for one in judged.scored if one.domain == domain] for domain in domains]
+    return {**metrics, "eval/score": fmean(map(_score, of_domain))}
+
+
+def _score(scored: Sequence[Scored]) -> float:
+    decided = [one.correct for one in scored if one.correct is not None]
+    return fmean(decided or [one.reward or 0.0 for one in scored])
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    right = f"{values['eval/correct']:.0%} correct, " if "eval/correct" in values else ""
+    formed = f"{values['eval/well_formed']:.0%} well formed"
+    return f"{right}reward {values['eval/reward']:.2f}, {formed}"
 
 
 def _start_name(parent: Parent | None) -> str:
     return _BASE if parent is None else parent.stage_name
 
 
-def _compare(
-    policy: Policy,
-    start: Policy,
-    parent: Parent | None,
-    experiment: Experiment,
-    folder: RunFolder,
-    mixture: Mixture,
-    console: Console,
-) -> list[Judged]:
+def _compare(policy: Policy, start: Policy, parent: Parent | None, run: _Run) -> list[Judged]:
     """Base, the policy that training began with, and the best one, on the problems for the end."""
-    final, _ = split_held_out(mixture, experiment)
+    experiment = run.experiment
+    final, _ = split_held_out(run.mixture, experiment)
     spec, batch_size = experiment.evaluation, experiment.hardware.generation_batch_size
     judged = []
     if spec.baseline:
         judged += evaluate_base(
             policy,
-            replace(mixture, held_out=final),
+            replace(run.mixture, held_out=final),
             spec,
             batch_size=batch_size,
-            console=console,
+            console=run.console,
             seed=experiment.seed,
+            rate=run.judge.rate,
         )
-    step = restore_best(policy, folder)
+    step = restore_best(policy, run.folder)
     _log.info("the model of step %d is the one evaluated and kept", step)
     name = _start_name(parent)
     named = [] if any(one.name == name for one in judged) else [(name, start)]
@@ -333,9 +340,10 @@ def _compare(
                 final,
                 spec,
                 batch_size=batch_size,
-                console=console,
+                console=run.console,
                 name=name,
                 seed=experiment.seed,
+                rate=run.judge.rate,
             )
         )
     return judged

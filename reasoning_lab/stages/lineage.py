@@ -9,12 +9,15 @@ from pathlib import Path
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.example import Example
-from reasoning_lab.data.mixture import Mixture, build_mixture
+from reasoning_lab.data.mixture import Mixture, build_mixture, keep_only
+from reasoning_lab.data.shares import cut_to_shares
 from reasoning_lab.engine.checkpoints import restore_lora
 from reasoning_lab.engine.models import Policy
+from reasoning_lab.engine.tokenizer import Tokenizer
 from reasoning_lab.experiment import Experiment, load
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
+from reasoning_lab.stages.tokens import Tokens
 
 _log = logging.getLogger(__name__)
 
@@ -88,22 +91,31 @@ def begin_with(parent: Parent | None, policy: Policy) -> None:
         _log.info("beginning with step %d of %s", step, parent.folder.id)
 
 
-def build_problems(experiment: Experiment) -> Mixture:
+def build_problems(experiment: Experiment, tokens: Tokens) -> Mixture:
     """What an experiment trains on, and holds out: nothing that it or its ancestors trained on.
 
     Of each source the first `evaluation.problems` held-out ones are for the end; those after them
-    are for evaluations while training.
+    are for evaluations while training. Where domains have shares of their own, supervised
+    fine-tuning leaves out what is beyond them; reinforcement learning draws by them.
+
+    Args:
+        tokens: of this experiment's model and stage.
 
     Raises:
-        ConfigError: a source has too few distinct problems.
+        ConfigError: a source has too few problems that are distinct and pass the filters.
     """
-    return build_mixture(
+    teaching = isinstance(experiment.stage, SFTSpec)
+    mixture = build_mixture(
         experiment.data,
         held_out=experiment.evaluation.problems + _problems_while_training(experiment),
         seed=experiment.seed,
-        needs_reasoning=isinstance(experiment.stage, SFTSpec),
-        trained_on=tuple(_trained_on_before(experiment)),
+        needs_reasoning=teaching,
+        length=tokens.length,
+        trained_on=tuple(_trained_on_before(experiment, tokens.tokenizer)),
     )
+    if not teaching:
+        return mixture
+    return keep_only(mixture, cut_to_shares(experiment.data, mixture.train), "beyond its share")
 
 
 def split_held_out(
@@ -125,11 +137,12 @@ def _problems_while_training(experiment: Experiment) -> int:
     return 0
 
 
-def _trained_on_before(experiment: Experiment) -> Iterator[Example]:
+def _trained_on_before(experiment: Experiment, tokenizer: Tokenizer) -> Iterator[Example]:
     parent = parent_of(experiment)
     if parent is not None:
-        yield from build_problems(parent.experiment).train
-        yield from _trained_on_before(parent.experiment)
+        tokens = Tokens(tokenizer, parent.experiment.stage)
+        yield from build_problems(parent.experiment, tokens).train
+        yield from _trained_on_before(parent.experiment, tokenizer)
 
 
 def _compared(here: object, there: object) -> Iterator[tuple[str, object, object]]:

@@ -1,5 +1,6 @@
 """Which metrics a stage's report draws."""
 
+import re
 from collections.abc import Sequence
 
 from reasoning_lab.runs.folder import RunFolder
@@ -13,9 +14,11 @@ SFT_PICTURES = (
 
 def grpo_pictures(folder: RunFolder) -> Sequence[Picture]:
     """What to draw of a run of GRPO, with every reward that its metrics.jsonl names."""
-    rewards = [name for name in read_names(folder.metrics_path) if name.startswith("reward/")]
+    names = read_names(folder.metrics_path)
+    rewards = [name for name in names if name.startswith("reward/")]
     parts = [name for name in rewards if name not in ("reward/total", "reward/std_in_group")]
     return (
+        *_by_domain(names),
         Picture(
             "Held-out accuracy",
             "Held-out problems answered right (share)",
@@ -57,3 +60,33 @@ def grpo_pictures(folder: RunFolder) -> Sequence[Picture]:
             text="How open the next token is; near 0 all completions of a group become the same.",
         ),
     )
+
+
+def _by_domain(names: Sequence[str]) -> list[Picture]:
+    """Curves of each domain, where there are several."""
+    held_out, sampled = (
+        {name.split("/")[1]: name for name in names if re.fullmatch(pattern, name)}
+        for pattern in ("eval/[^/]+/reward", "domain/.+/reward")
+    )
+    if len(sampled) < 2:
+        return []
+
+    def of_domains(metric: str) -> dict[str, str]:
+        return {domain: f"domain/{domain}/{metric}" for domain in sampled}
+
+    return [
+        Picture(
+            "Held-out reward by domain",
+            "Reward of greedy answers (mean)",
+            held_out,
+            text="Domains have rewards of their own: compare a curve with itself alone.",
+        ),
+        Picture("Reward by domain", "Reward (mean over completions)", of_domains("reward")),
+        Picture("Format by domain", "Well-formed completions (share)", of_domains("well_formed")),
+        Picture(
+            "Share of each domain",
+            "Problems of a step (share)",
+            of_domains("share"),
+            text="In the adaptive mode domains are drawn more often while they teach something.",
+        ),
+    ]

@@ -11,9 +11,15 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from reasoning_lab.data.mixture import FunnelRow, in_words
 from reasoning_lab.evaluation.statistics import paired_difference
-from reasoning_lab.evaluation.tables import results_markdown, results_table
-from reasoning_lab.evaluation.verdict import format_p
+from reasoning_lab.evaluation.tables import (
+    format_markdown,
+    format_table,
+    results_markdown,
+    results_table,
+)
+from reasoning_lab.evaluation.verdict import format_p, told
 from reasoning_lab.experiment import Experiment
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
@@ -33,7 +39,7 @@ def record(judged: Sequence[Judged], folder: RunFolder, tracker: Tracker, *, ste
         name, summary = _slug(one.name), one.summary
         for row in summary.rows:
             values[f"{name}/{row.group}/{row.metric}"] = row.count / row.denominator
-        for mean in (*summary.lengths, *summary.pass_at):
+        for mean in summary.means:
             values[f"{name}/{mean.group}/{mean.metric}"] = mean.value
     tracker.summary(values)
     tracker.samples(step, judged[-1].records())
@@ -44,6 +50,7 @@ def report(
     experiment: Experiment,
     folder: RunFolder,
     *,
+    funnel: Sequence[FunnelRow] = (),
     settings: Mapping[str, Any] | None = None,
     pictures: Sequence[Picture] = SFT_PICTURES,
     verdict: str = "",
@@ -52,12 +59,16 @@ def report(
 
     Args:
         judged: the models compared, the one just trained last.
+        funnel: what became of the rows that were read.
         settings: what only this stage has, to stand between the settings that all have.
         pictures: what to draw of the metrics.
         verdict: a sentence to stand above the table of results.
     """
     lora = experiment.lora
-    tables = [results_markdown([one.summary for one in judged]), *verdicts(judged)]
+    tables = [results_markdown([one.summary for one in judged])]
+    if _has_domains(judged[-1]):
+        tables.append(format_markdown(judged[-1].summary))
+    tables += verdicts(judged)
     write_report(
         folder,
         command=shlex.join(["python", *sys.argv]),
@@ -73,6 +84,7 @@ def report(
             "seed": experiment.seed,
         },
         evaluation="\n\n".join([f"**{verdict}**", *tables] if verdict else tables),
+        data="\n".join(f"- {row.source}: {in_words(row)}." for row in funnel),
         samples=_samples(judged[-1], experiment.evaluation.samples),
         next_steps=_next_steps(judged[-1], folder),
         pictures=pictures,
@@ -89,10 +101,11 @@ def announce(
 ) -> None:
     """Show the table, some completions, the verdict and the commands to go on with."""
     for sample in _samples(judged[-1], experiment.evaluation.samples):
-        outcome = "right" if sample.correct else f"wrong: the answer is {sample.answer}"
         text = Text(f"{sample.question}\n\n{sample.completion}")
-        console.print(Panel(text, subtitle=outcome, title="held-out problem"))
+        console.print(Panel(text, subtitle=Text(sample.outcome), title="held-out problem"))
     console.print(results_table([one.summary for one in judged]))
+    if _has_domains(judged[-1]):
+        console.print(format_table(judged[-1].summary))
     for line in verdicts(judged):
         console.print(line)
     if verdict:
@@ -108,9 +121,9 @@ def verdicts(judged: Sequence[Judged]) -> list[str]:
     lines = []
     for other in others:
         for metric in ("well_formed", "correct"):
-            before, after = (
-                [getattr(scored, metric) for scored in one.scored] for one in (other, tuned)
-            )
+            before, after = (told(one.scored, metric) for one in (other, tuned))
+            if not after:
+                continue
             change = paired_difference(before, after)
             ends = (change.low, change.high, change.bootstrap_low, change.bootstrap_high)
             low, high, bootstrap_low, bootstrap_high = (f"{100 * end:+.0f}" for end in ends)
@@ -122,6 +135,10 @@ def verdicts(judged: Sequence[Judged]) -> list[str]:
                 f"McNemar {format_p(change.p_value)})."
             )
     return lines
+
+
+def _has_domains(judged: Judged) -> bool:
+    return len({one.domain for one in judged.scored}) > 1
 
 
 def _slug(name: str) -> str:
@@ -139,6 +156,7 @@ def _samples(judged: Judged, count: int) -> list[Sample]:
             completion=judged.completions[i],
             answer=judged.problems[i].answer,
             correct=judged.scored[i].correct,
+            reward=judged.scored[i].reward,
         )
         for i in (number * total // count for number in range(count))
     ]

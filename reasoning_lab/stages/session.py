@@ -6,13 +6,14 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType
 from typing import Any, Protocol
 
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.data.mixture import Mixture
+from reasoning_lab.data.mixture import Mixture, in_words
 from reasoning_lab.engine import devices
 from reasoning_lab.engine.models import Policy, fingerprint, load_policy
 from reasoning_lab.experiment import Experiment
@@ -49,14 +50,24 @@ def open_policy(experiment: Experiment) -> Policy:
     )
 
 
-def log_funnel(mixture: Mixture) -> None:
-    """Say what became of every problem that was read."""
+def log_funnel(mixture: Mixture, folder: RunFolder) -> None:
+    """Say what became of every row that was read, and keep it, with examples, in funnel.json."""
     for row in mixture.funnel:
-        _log.info(
-            "data %s: read %d, held out %d, dropped %d duplicates, %d overlapping, "
-            "%d without reasoning; %d train",
-            *(row.source, row.read, row.held_out),
-            *(row.duplicates, row.overlapping, row.no_reasoning, row.kept),
+        _log.info("data %s: %s", row.source, in_words(row))
+    records = [asdict(row) for row in mixture.funnel]
+    text = json.dumps(records, indent=2, ensure_ascii=False)
+    write_atomically(folder.funnel_path, text + "\n")
+
+
+def check_epochs(epochs: float, experiment: Experiment) -> None:
+    """Raises: ConfigError if the planned steps go over the same examples too often."""
+    most = experiment.data.allow_epochs
+    if epochs > most:
+        raise ConfigError(
+            f"The planned steps go {epochs:.3g} times over the training examples, more than "
+            f"data.allow_epochs={most:g}: the model would learn them by heart. Use more data or "
+            f"fewer steps, or accept it: data.allow_epochs={epochs:.2g}.",
+            keys=["data.allow_epochs", "stage.max_steps"],
         )
 
 

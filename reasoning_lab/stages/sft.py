@@ -6,6 +6,7 @@ report. Left out on purpose: choosing among checkpoints by held-out loss; the la
 
 import logging
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
@@ -13,12 +14,10 @@ from rich.console import Console
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.mixture import Mixture
-from reasoning_lab.data.packing import Batch, PackedRows, TokenizedExample, drop_overlong
-from reasoning_lab.engine.models import Policy
-from reasoning_lab.engine.tokenizer import Tokenizer
+from reasoning_lab.data.packing import Batch, PackedRows
+from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
 from reasoning_lab.experiment import Experiment
-from reasoning_lab.formats import render_completion, render_prompt
 from reasoning_lab.runs.files import naming_full_disk
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
@@ -30,6 +29,7 @@ from reasoning_lab.stages.progress import make_console, progress_bar
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
     check_disk,
+    check_epochs,
     log_funnel,
     open_policy,
     stop_here,
@@ -37,6 +37,7 @@ from reasoning_lab.stages.session import (
     write_manifest,
 )
 from reasoning_lab.stages.specs import SFTSpec
+from reasoning_lab.stages.tokens import Tokens
 from reasoning_lab.tracking.tracker import Tracker, open_tracker
 
 _log = logging.getLogger(__name__)
@@ -50,11 +51,13 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
     with logging_to(folder.log_path, console), folder.status() as status:
         _log.info("run %s", folder.path)
         parent = parent_of(experiment)
-        mixture = build_problems(experiment)
+        tokens = Tokens(load_tokenizer(experiment.model), stage)
+        mixture = build_problems(experiment, tokens)
+        log_funnel(mixture, folder)
+        rows = pack(mixture, tokens, stage, experiment.seed)
+        check_epochs(planned_epochs(stage, rows), experiment)
         policy = open_policy(experiment)
-        log_funnel(mixture)
         begin_with(parent, policy)
-        rows = pack(mixture, policy.tokenizer, stage, experiment.seed)
         trainer = _trainer(experiment, stage, folder, policy, rows)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
         write_manifest(experiment, folder, mixture, policy)
@@ -66,7 +69,8 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
             resume_step=trainer.train_steps or None,
         )
         with tracking as tracker:
-            _train(trainer, experiment, stage, folder, mixture, rows, status, tracker, console)
+            held_out = _held_out_batches(mixture, tokens, experiment, stage)
+            _train(trainer, stage, folder, held_out, rows, status, tracker, console)
             batch_size = experiment.hardware.generation_batch_size
             judged = []
             if experiment.evaluation.baseline:
@@ -83,47 +87,26 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
                 )
             )
             record(judged, folder, tracker, step=trainer.train_steps)
-    report(judged, experiment, folder, settings={"tokens a step": stage.batch_tokens})
+    settings = {"tokens a step": stage.batch_tokens}
+    report(judged, experiment, folder, funnel=mixture.funnel, settings=settings)
     announce(judged, experiment, folder, console)
 
 
-def tokenize(mixture: Mixture, tokenizer: Tokenizer) -> list[TokenizedExample]:
-    """Training examples as the model sees them: the user's turn, the completion, its end marker."""
-    examples = []
-    for example in mixture.train:
-        assert example.reasoning is not None  # the mixture drops those without
-        prompt = tokenizer.prompt(render_prompt(example.question))
-        completion = tokenizer.completion(render_completion(example.reasoning, example.answer))
-        examples.append(TokenizedExample(prompt + completion, len(prompt), example.id))
-    return examples
-
-
-def pack(mixture: Mixture, tokenizer: Tokenizer, stage: SFTSpec, seed: int) -> PackedRows:
-    """Training rows, with what happened to every example said in the log.
-
-    Raises:
-        ConfigError: no example is short enough.
-    """
-    examples, too_long = drop_overlong(tokenize(mixture, tokenizer), stage.max_length)
-    if not examples:
-        raise ConfigError(
-            f"stage.max_length={stage.max_length}: all {too_long} training examples are longer. "
-            "Raise stage.max_length or choose shorter data."
-        )
+def pack(mixture: Mixture, tokens: Tokens, stage: SFTSpec, seed: int) -> PackedRows:
+    """Training rows, with their number and padding said in the log."""
     rows = PackedRows(
-        examples,
+        tokens.all_taught(mixture.train),
         max_length=stage.max_length,
         rows_per_batch=stage.batch_tokens // stage.max_length,
         seed=seed,
         packing=stage.packing,
     )
     _log.info(
-        "data: %d examples in %d rows of %d tokens, %.1f%% padding; %d longer ones dropped",
-        len(examples),
+        "data: %d examples in %d rows of %d tokens, %.1f%% padding",
+        len(mixture.train),
         len(rows.rows),
         stage.max_length,
         100 * rows.padding_fraction,
-        too_long,
     )
     return rows
 
@@ -132,6 +115,10 @@ def count_steps(stage: SFTSpec, rows: PackedRows) -> int:
     if stage.max_steps is not None:
         return stage.max_steps
     return max(1, round(stage.epochs * len(rows.rows) / rows.rows_per_batch))
+
+
+def planned_epochs(stage: SFTSpec, rows: PackedRows) -> float:
+    return count_steps(stage, rows) * rows.rows_per_batch / len(rows.rows)
 
 
 def _trainer(
@@ -151,10 +138,9 @@ def _trainer(
 
 def _train(
     trainer: SFTTrainer,
-    experiment: Experiment,
     stage: SFTSpec,
     folder: RunFolder,
-    mixture: Mixture,
+    held_out: Sequence[Batch],
     rows: PackedRows,
     status: StatusWriter,
     tracker: Tracker,
@@ -197,19 +183,17 @@ def _train(
                 metrics.log(step, loss)
                 tracker.log(step, loss)
 
-        held_out = _held_out_batches(mixture, trainer.policy.tokenizer, experiment, stage)
         done = trainer.fit(on_step, measure_held_out)
     stop_here(done, max_steps, folder, console)
 
 
 def _held_out_batches(
-    mixture: Mixture, tokenizer: Tokenizer, experiment: Experiment, stage: SFTSpec
+    mixture: Mixture, tokens: Tokens, experiment: Experiment, stage: SFTSpec
 ) -> list[Batch]:
     """Held-out examples with reasoning as rows, each once."""
     if not stage.eval_every:
         return []
-    problems = tuple(problem for problem in mixture.held_out if problem.reasoning)
-    examples, _ = drop_overlong(tokenize(Mixture(problems, (), ()), tokenizer), stage.max_length)
+    examples = tokens.all_taught(mixture.held_out)
     if not examples:
         raise ConfigError(
             f"stage.eval_every={stage.eval_every}: no held-out problem has a trace "

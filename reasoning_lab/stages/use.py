@@ -9,7 +9,7 @@ from rich.console import Console
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import TARGET, to_mapping
 from reasoning_lab.data.mixture import build_held_out
-from reasoning_lab.engine.models import Policy
+from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.evaluation.tables import results_table
 from reasoning_lab.experiment import Experiment, compose, load
 from reasoning_lab.formats import render_prompt
@@ -18,6 +18,7 @@ from reasoning_lab.stages.evaluate import evaluate_tuned
 from reasoning_lab.stages.lineage import build_problems, restore_best
 from reasoning_lab.stages.progress import make_console
 from reasoning_lab.stages.session import open_policy
+from reasoning_lab.stages.tokens import Tokens
 
 
 def ask(
@@ -43,7 +44,7 @@ def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
     """Evaluate the tuned model on the run's own held-out problems, or on those of other data."""
     console = make_console()
     experiment = load(folder.config_path)
-    own = build_problems(experiment)
+    own = build_problems(experiment, Tokens(load_tokenizer(experiment.model), experiment.stage))
     other = _other(experiment, overrides)
     problems = build_held_out(
         other.data, held_out=other.evaluation.problems, seed=other.seed, trained_on=own.train

@@ -3,7 +3,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from reasoning_lab.data.packing import PackedRows, TokenizedExample, drop_overlong, pack
+from reasoning_lab.data.packing import PackedRows, TokenizedExample, pack
 
 
 def some_examples(count: int, shortest: int, longest: int) -> list[TokenizedExample]:
@@ -126,15 +126,6 @@ def test_without_packing_each_example_has_its_row() -> None:
 
     assert len(rows.rows) == 10
     assert rows.batch(0)["segment_ids"].max() == 1
-
-
-def test_overlong_examples_are_dropped_and_counted() -> None:
-    examples = some_examples(20, 5, 40)
-    kept, dropped = drop_overlong(examples, 20)
-
-    assert 0 < dropped < 20
-    assert len(kept) + dropped == 20
-    assert max(len(example.tokens) for example in kept) <= 20
 
 
 def test_what_cannot_be_packed_is_refused() -> None:

@@ -198,8 +198,11 @@ def test_specs_import_and_construct_without_heavy_libraries() -> None:
         "import sys\n"
         "from reasoning_lab.data.sources import gsm_symbolic, reasoning_gym, table\n"
         "import reasoning_lab.data.mixture, reasoning_lab.evaluation.metrics\n"
+        "from reasoning_lab.data.choices import SOURCES\n"
+        "SOURCES['glaive'](); SOURCES['mbpp'](); SOURCES['multiple_choice']()\n"
         "gsm_symbolic.GsmSymbolic(); table.Table(path='x'); reasoning_gym.ReasoningGym(task='x')\n"
-        "heavy = {'reasoning_gym', 'datasets', 'pyarrow', 'jax', 'pandas'} & set(sys.modules)\n"
+        "heavy = {'reasoning_gym', 'datasets', 'huggingface_hub', 'pyarrow', 'jax', 'pandas'}\n"
+        "heavy &= set(sys.modules)\n"
         "print(*heavy, end='')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

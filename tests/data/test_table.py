@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.data.example import Example
+from reasoning_lab.data.example import Dropped, Example
 from reasoning_lab.data.mixture import build_mixture
 from reasoning_lab.data.sources.running_sum import RunningSum
 from reasoning_lab.data.sources.table import Table
@@ -18,7 +20,8 @@ ROWS = [
 
 
 def read(source: Table, seed: int = 0) -> list[Example]:
-    return list(source.examples(name="mine", seed=seed))
+    found = list(source.examples(name="mine", seed=seed))
+    return [one for one in found if isinstance(one, Example)]
 
 
 def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -52,7 +55,10 @@ def test_all_kinds_of_file_give_the_same_examples(tmp_path: Path) -> None:
         write_csv(tmp_path / "a.csv"),
         write_parquet(tmp_path / "a.parquet"),
     ]
-    first, *others = (read(Table(path=str(file))) for file in files)
+    first, *others = (
+        [replace(one, id=one.id.replace(str(file), "a")) for one in read(Table(path=str(file)))]
+        for file in files
+    )
 
     assert sorted(example.question for example in first) == sorted(r["question"] for r in ROWS)
     assert first[0].reasoning is not None
@@ -81,6 +87,13 @@ def test_csv_cells_keep_their_spelling(tmp_path: Path) -> None:
     found = {example.question: example for example in read(Table(path=str(file)))}
     assert (found["price?"].answer, found["code?"].answer) == ("1.50", "007")
     assert (found["price?"].reasoning, found["code?"].reasoning) == (None, "NA")
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("question,reasoning,answer\nq," + 300_000 * "x" + ",1\n")
+    (example,) = read(Table(path=str(file)))
+    assert len(example.reasoning or "") == 300_000
 
 
 def test_columns_can_be_named_and_reasoning_left_out(tmp_path: Path) -> None:
@@ -115,6 +128,10 @@ def test_a_separator_splits_trace_and_answer(tmp_path: Path) -> None:
         ("a.csv", "question,reasoning,answer\n  ,x,2\n", "row 1 of .* has an empty question"),
         ("a.csv", "question,reasoning,answer\nshort row\n", "row 1 of .* has an empty answer"),
         ("a.csv", "question,reasoning,answer\nq,<reasoning>r,2\n", "already holds <reasoning>"),
+        ("a.json", '{"0": {"question": "a"}, "1": ', "cannot be read"),
+        ("a.json", '[{"question": "a"} {}]', "cannot be read"),
+        ("a.json", '[{"question": "a"},]', "cannot be read"),
+        ("a.json", "[] []", "text behind the end"),
         ("a.txt", "question", "holds no table"),
     ],
 )
@@ -143,10 +160,10 @@ def test_a_missing_path_names_the_key(tmp_path: Path) -> None:
 def test_a_hub_data_set_that_cannot_be_reached_is_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import datasets.config
+    import huggingface_hub.constants
 
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="give the local path"):
         read(Table(path="hf:nobody/no-such-data-set"))
 
@@ -168,7 +185,7 @@ def test_the_splits_of_a_folder_are_told_by_the_names_of_its_files(tmp_path: Pat
     questions = [row["question"] for row in ROWS]
     assert {example.question for example in mixture.train} == set(questions[:6])
     assert {example.question for example in mixture.held_out} < set(questions[6:])
-    assert all(example.id.startswith("mine: test row") for example in mixture.held_out)
+    assert all(example.id.startswith(f"{tmp_path}: test row") for example in mixture.held_out)
 
 
 def test_a_held_out_split_that_shares_questions_is_refused(tmp_path: Path) -> None:
@@ -189,6 +206,68 @@ def test_a_split_without_a_file_is_explained(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no file whose name begins with test") as error:
             build_mixture(DataSpec(sources={"mine": table}), held_out=1, seed=0)
         assert "data.sources.mine.held_out_split=null" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        ("think", "<think>1 + 1 = 2.</think>2"),
+        ("thought_output", "<Thought>1 + 1 = 2.</Thought> <Output>2</Output>"),
+        ("tags", "<reasoning>1 + 1 = 2.</reasoning><answer>2</answer>"),
+    ],
+)
+def test_reasoning_can_stand_in_the_answer_column(tmp_path: Path, form: Any, answer: str) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [{"question": "1 + 1?", "answer": answer}])
+
+    (example,) = read(Table(path=str(file), format=form))
+    assert (example.reasoning, example.answer) == ("1 + 1 = 2.", "2")
+
+
+def test_a_bad_row_stops_or_is_dropped_with_its_reason(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "a?", "answer": "<think>x</think>1"},
+        {"question": "b?", "answer": "<think></think>2"},
+        {"question": "c?", "answer": "<think>x</think>"},
+        {"question": "d?", "answer": "<think>x"},
+        {"question": "", "answer": "<think>x</think>1"},
+    ]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+
+    with pytest.raises(ConfigError, match=r"row 2 of .* empty reasoning.*on_bad_row=drop"):
+        read(Table(path=str(file), format="think", shuffle_buffer=1))
+    source = Table(path=str(file), format="think", on_bad_row="drop", shuffle_buffer=1)
+    good, *bad = source.examples(name="mine", seed=0)
+    assert isinstance(good, Example)
+    assert all(isinstance(one, Dropped) for one in bad)
+    assert [(one.id, one.reason) for one in bad if isinstance(one, Dropped)] == [
+        (f"{file}: row 2", "empty reasoning"),
+        (f"{file}: row 3", "no answer"),
+        (f"{file}: row 4", "unfinished reasoning"),
+        (f"{file}: row 5", "no question"),
+    ]
+    assert [one.text for one in bad if isinstance(one, Dropped)][
+        2
+    ] == "question: d? | answer: <think>x"
+
+
+def test_options_tests_and_a_document_say_how_a_row_is_judged(tmp_path: Path) -> None:
+    row: dict[str, object] = {"question": "Q?", "reasoning": "r", "answer": "b"}
+    row |= {"options": ["a", "b"], "tests": ["assert f()"], "text": "Long."}
+    file = str(write_jsonl(tmp_path / "a.jsonl", [row]))
+
+    (choice,) = read(Table(path=file, options="options"))
+    assert (choice.kind, choice.options, choice.answer) == ("choice", ("a", "b"), "B: b")
+    assert choice.question == "Q?\nA: a\nB: b"
+    (code,) = read(Table(path=file, tests="tests"))
+    assert (code.kind, code.tests) == ("code", ("assert f()",))
+    (summary,) = read(Table(path=file, document="text", kind="open"))
+    assert (summary.kind, summary.document) == ("open", "Long.")
+    with pytest.raises(ConfigError, match="no column choices"):
+        read(Table(path=file, options="choices"))
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Table(path=file, options="options", tests="tests")
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Table(path=file, separator="#", format="think")
 
 
 def test_an_endless_source_must_say_how_many_rows() -> None:

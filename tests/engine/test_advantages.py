@@ -69,8 +69,10 @@ def test_dead_groups_are_counted_by_why_they_are_dead() -> None:
         [[1, 1, 1], [1, 1, 1], [0, 0, 0], [0.5, 0.5, 0.5], [1, 0, 1], [1, 0.9, 1], [0, 0.1, 0]]
     )
     correct = np.array(
-        [[1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 0, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], bool
+        [[1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 0, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], float
     )
     groups = count_groups(rewards, correct)
     assert groups == Groups(count=7, all_right=2, all_wrong=1, all_equal=1)
     assert groups.dead == 4
+    undecided = count_groups(rewards, np.full(rewards.shape, np.nan))
+    assert undecided == Groups(count=7, all_right=0, all_wrong=0, all_equal=4)

@@ -1,6 +1,6 @@
 """GRPOTrainer as stages use it: a tiny policy, a judge that can be told to misbehave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,17 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert_same_bits(everything(again), everything(done))
 
 
-class Same:
+class Unmixed:
+    """Batches that do not tell domains apart."""
+
+    def shares(self, step: int) -> dict[str, float]:
+        return {}
+
+    def observe(self, step: int, live: Mapping[str, float]) -> None:
+        assert set(live) == {"addition"}
+
+
+class Same(Unmixed):
     """The same problems at every step."""
 
     def batch(self, step: int) -> list[Example]:
@@ -325,7 +335,7 @@ def dead_for_even(attempts: Sequence[Attempt]) -> Verdicts:
     )
 
 
-class Planned:
+class Planned(Unmixed):
     """Two of four problems are dead (even ids); one spare one is live at first, then all are."""
 
     def __init__(self) -> None:

@@ -40,7 +40,8 @@ stage = GRPOSpec(
 def judge(attempts):
     total = np.array([len(a.completion) + n % 3 for n, a in enumerate(attempts)], float)
     return SimpleNamespace(
-        components={}, total=total, finite=np.isfinite(total), correct=total > 100
+        components={}, total=total, finite=np.isfinite(total), correct=np.zeros(len(total)),
+        too_slow=(),
     )
 
 results = []

@@ -69,8 +69,12 @@ class Verdicts:
         return np.isfinite(self.total)
 
     @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        return self.total > 0.5
+    def correct(self) -> npt.NDArray[np.float64]:
+        return np.where(self.total > 0.5, 1.0, 0.0)
+
+    @property
+    def too_slow(self) -> tuple[str, ...]:
+        return ()
 
 
 def share_of_small_letters(attempts: Sequence[Attempt]) -> Verdicts:

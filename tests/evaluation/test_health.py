@@ -169,3 +169,40 @@ def test_missing_and_infinite_metrics_are_no_trouble() -> None:
     for step in range(1, 40):
         assert health.observe(step, {}) == []
         assert health.observe(step, {"train/kl": float("nan"), "x": float("inf")}) == []
+
+
+def of_domains(change: Callable[[int], Metrics], *, seed: int = 0, steps: int = 80) -> list[str]:
+    """What is said of a run of three domains that all improve but for what `change` adds."""
+    health, random, said = Health(), Random(seed), []
+    for step in range(1, steps + 1):
+        metrics = healthy(step, random)
+        for domain in ("math", "code", "short stories"):
+            metrics[f"domain/{domain}/reward"] = 0.4 + 0.3 * step / steps
+            metrics[f"domain/{domain}/well_formed"] = 0.9
+        metrics = {key: value + metrics.get(key, 0.0) for key, value in change(step).items()} | {
+            key: value for key, value in metrics.items() if key not in change(step)
+        }
+        noisy = {
+            key: value + random.gauss(0, 0.05) if key.startswith("domain/") else value
+            for key, value in metrics.items()
+        }
+        said += health.observe(step, noisy)
+    return said
+
+
+@pytest.mark.parametrize("metric", ["reward", "well_formed"])
+def test_a_domain_that_collapses_while_others_improve_is_named(metric: str) -> None:
+    key = f"domain/short stories/{metric}"
+    [told] = of_domains(lambda step: {key: -0.9 * step / 80})
+    assert "short stories collapses" in told
+    assert key in told
+    assert "while code improved" in told or "while math" in told
+    assert "data.weights" in told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nothing_is_said_of_domains_that_all_improve_or_are_now_and_then_absent(seed: int) -> None:
+    assert of_domains(lambda step: {}, seed=seed) == []
+    assert (
+        of_domains(lambda step: {"domain/chess/reward": 0.5} if step % 3 else {}, seed=seed) == []
+    )

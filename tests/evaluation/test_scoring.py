@@ -10,14 +10,16 @@ from reasoning_lab.evaluation.metrics import (
     score,
     summarise,
 )
-from reasoning_lab.formats import render_completion
+from reasoning_lab.formats import parse, render_completion
 
 RIGHT = render_completion("9 + 9 = 18.", "18")
 
 
 def judged(completion: str, *, truncated: bool = False, domain: str = "addition") -> Scored:
     example = Example("1", "sums", domain, "What is 9 + 9?", "9 + 9 = 18.", "18", "")
-    return score(completion, example, truncated=truncated)
+    parsed = parse(completion)
+    right = parsed.answer == "18" and not truncated
+    return score(completion, example, truncated=truncated, correct=right)
 
 
 def passed(scored: Scored) -> set[str]:

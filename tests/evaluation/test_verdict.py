@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from reasoning_lab.evaluation.metrics import Scored
@@ -121,3 +124,33 @@ def test_models_that_answered_other_problems_are_not_compared() -> None:
 )
 def test_p_values_are_short(p_value: float, text: str) -> None:
     assert format_p(p_value) == text
+
+
+def rewarded(rewards: Sequence[float], domain: str = "stories") -> list[Scored]:
+    """Completions of which nothing decides whether they are right."""
+    return [
+        replace(one, correct=None, reward=reward, domain=domain, example_id=f"{domain} {n}")
+        for n, (one, reward) in enumerate(zip(judged("." * len(rewards)), rewards, strict=True))
+    ]
+
+
+def test_rewards_decide_where_no_answer_is_right_or_wrong() -> None:
+    low, high = [0.2, 0.4] * 20, [0.5, 0.6] * 20
+    assert said(rewarded(low), rewarded(high)) == (
+        "GRPO earns more than SFT: 0.55 against 0.30 reward on 40 problems "
+        "(95% of the change +0.23 to +0.27): use this run."
+    )
+    worse = said(rewarded(high), rewarded(low))
+    assert worse.startswith("GRPO earns less than SFT")
+    assert f"use the SFT run {RUN}. In stories its reward fell from 0.55 to 0.30" in worse
+    assert "cannot be told apart" in said(rewarded(low), rewarded(low[::-1]))
+
+
+def test_a_domain_that_fell_is_named_though_another_one_decides() -> None:
+    up = [replace(one, reward=float(bool(one.correct))) for one in judged(MOST)]
+    down = [replace(one, reward=float(bool(one.correct))) for one in judged(HALF)]
+    text = said([*down, *rewarded([0.6, 0.7] * 10)], [*up, *rewarded([0.3, 0.2] * 10)])
+    assert text.startswith("GRPO beats SFT: 75% against 50% correct on 80 problems")
+    assert text.endswith(
+        "In stories its reward fell from 0.65 to 0.25 (95% of the change -0.45 to -0.35)."
+    )

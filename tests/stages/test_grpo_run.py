@@ -12,6 +12,7 @@ import pytest
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.engine.grpo_cluster import NotANumberError
+from reasoning_lab.engine.tokenizer import byte_tokenizer
 from reasoning_lab.experiment import compose, load
 from reasoning_lab.rewards.scoring import RewardError
 from reasoning_lab.runs.folder import RunFolder
@@ -20,6 +21,7 @@ from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import read_status
 from reasoning_lab.stages import recipe
 from reasoning_lab.stages.lineage import build_problems, split_held_out
+from reasoning_lab.stages.tokens import Tokens
 from tests.stages.conftest import REPOSITORY, XLA_FLAGS, Command
 
 QUICK = (
@@ -37,7 +39,7 @@ QUICK = (
     "evaluation.few_shot=0",
 )
 RECORD = {
-    *("step", "example_id", "question", "answer", "completion", "reward"),
+    *("step", "example_id", "domain", "question", "answer", "completion", "reward"),
     *("reward/math", "reward/format", "advantage", "correct", "truncated", "tokens", "log_probs"),
 }
 
@@ -80,7 +82,9 @@ def test_held_out_problems_are_those_that_no_run_trained_on(
     warm: tuple[Path, Path], trained: RunFolder
 ) -> None:
     sft, grpo = (load(RunFolder.open(path).config_path) for path in warm)
-    learned, mixture = build_problems(sft).train, build_problems(grpo)
+    tokenizer = byte_tokenizer()
+    learned = build_problems(sft, Tokens(tokenizer, sft.stage)).train
+    mixture = build_problems(grpo, Tokens(tokenizer, grpo.stage))
     final, running = split_held_out(mixture, grpo)
     assert (len(final), len(running)) == (4, 3)
     for key in ("id", "wording"):
@@ -233,7 +237,7 @@ def no_number(attempts):
     ("function", "told"),
     [
         ("raises", "reward.function raised ZeroDivisionError('a bug of mine')"),
-        ("hangs", "reward.function did not come to an end within 0.5 s"),
+        ("hangs", "reward.function took longer than stage.reward_timeout=0.5 s 3 times in a row"),
         ("no_number", "stage.on_nan=skip"),
     ],
 )
@@ -268,7 +272,7 @@ def test_a_reward_that_fails_leaves_the_samples_and_a_failed_run(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by Tunix
 def test_prompts_that_are_all_too_long_are_said_before_training(tmp_path: Path) -> None:
     words = [f"runs_dir={tmp_path}", "stage.max_prompt_length=16"]
-    with pytest.raises(ConfigError, match=r"stage\.max_prompt_length=16: the prompts of all"):
+    with pytest.raises(ConfigError, match=r"3000 longer than stage\.max_prompt_length=16, 0 kept"):
         recipe.run(compose([*QUICK, *words]))
     (folder,) = tmp_path.iterdir()
     assert read_status(folder / "status.json").state == "failed"

@@ -3,9 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+from reasoning_lab.data.mixture import Mixture
+from reasoning_lab.engine.tokenizer import byte_tokenizer
 from reasoning_lab.experiment import Experiment, compose, to_yaml
 from reasoning_lab.runs.folder import RunFolder
-from reasoning_lab.stages.lineage import build_problems, split_held_out
+from reasoning_lab.stages import lineage
+from reasoning_lab.stages.lineage import split_held_out
+from reasoning_lab.stages.tokens import Tokens
+
+
+def build_problems(experiment: Experiment) -> Mixture:
+    return lineage.build_problems(experiment, Tokens(byte_tokenizer(), experiment.stage))
 
 
 def run_of(runs: Path, name: str, *overrides: str) -> Experiment:

@@ -33,7 +33,8 @@ def judged(name: str, right: int, *, samples: int = 0) -> Judged:
         render_completion("I add.", p.answer if n < right else "0") for n, p in enumerate(PROBLEMS)
     ]
     scored = [
-        score(text, p, truncated=False) for text, p in zip(completions, PROBLEMS, strict=True)
+        score(text, p, truncated=False, correct=n < right)
+        for n, (text, p) in enumerate(zip(completions, PROBLEMS, strict=True))
     ]
     right_samples = tuple(min(n, samples) for n in range(len(PROBLEMS))) if samples else ()
     return Judged(name, PROBLEMS, tuple(completions), tuple(scored), samples, right_samples)

@@ -1,48 +1,39 @@
-"""Problems in a table: a local file or folder, or a data set on the Hugging Face hub."""
+"""Problems in a table of your own, or with columns of other names than the known data sets have."""
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from random import Random
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from pydantic import Field
 
 from reasoning_lab.config import ConfigError, spec
-from reasoning_lab.data.example import Example
-from reasoning_lab.data.specs import Domain, Source
+from reasoning_lab.data import conversion
+from reasoning_lab.data.conversion import Solution, Unusable, cell
+from reasoning_lab.data.example import AnswerKind, Dropped, Example
+from reasoning_lab.data.lettered_options import lettered, options_in, right_place
+from reasoning_lab.data.row_files import Row
+from reasoning_lab.data.row_source import DataPath, Place, RowSource, TakenRows
+from reasoning_lab.data.rows import HUB
+from reasoning_lab.data.specs import Domain
 from reasoning_lab.formats import TAGS
 
-_HUB = "hf:"
-Row = Mapping[str, Any]
+_FORMATS: dict[str, Callable[[Any], Solution | Unusable]] = {
+    "think": conversion.from_think,
+    "thought_output": conversion.from_thought_output,
+    "tags": conversion.from_tags,
+}
 
 
 @spec
-class Table(Source):
+class Table(RowSource):
     """One problem a row. Rows without reasoning can be asked, but not taught.
 
-    With a `held_out_split`, the splits of a local folder are told by how its files' names begin.
-
-    Files are read here rather than by `datasets`, which guesses types: an answer of 1.50 in a CSV
-    stays 1.50, and a line that is not JSON is named.
+    A row is judged by its `tests` if there is a column of them, by `options` if there is one, and
+    else as `kind` says.
     """
 
-    endless: ClassVar[bool] = False
-
     domain: Domain = "table"
-    rows: int | None = Field(
-        default=None, ge=1, description="training examples taken from the table; null: all"
-    )
-    path: str = Field(
-        min_length=1,
-        description="file or folder of .jsonl, .json, .csv or .parquet, or hf:owner/name",
-    )
-    subset: str | None = Field(default=None, description="configuration of a hub data set")
-    split: str = Field(default="train", min_length=1, description="split of a hub data set")
-    held_out_split: str | None = Field(
-        default=None, min_length=1, description="split to hold problems out from; null: the same"
-    )
+    rows: TakenRows = None
+    path: DataPath
     question: str = Field(default="question", description="column with the question")
     reasoning: str | None = Field(default="reasoning", description="column with the worked trace")
     answer: str = Field(default="answer", description="column with the final answer")
@@ -51,28 +42,50 @@ class Table(Source):
         min_length=1,
         description="where the answer column is 'reasoning SEPARATOR answer', as #### in GSM8K",
     )
-    licence: str = Field(default="unknown", description="licence of the rows, for the manifest")
+    format: Literal["columns", "think", "thought_output", "tags"] = Field(
+        default="columns",
+        description="how the answer column holds the reasoning too: <think>, <Thought> and "
+        "<Output>, or the tags taught here; columns: it does not",
+    )
+    options: str | None = Field(default=None, description="column with a list of options")
+    tests: str | None = Field(default=None, description="column with a list of Python assertions")
+    document: str | None = Field(default=None, description="column with a text to be summarised")
+    kind: Literal["exact", "open"] = Field(
+        default="exact", description="whether one short answer is right, or nothing decides"
+    )
+    on_bad_row: Literal["stop", "drop"] = Field(
+        default="stop", description="what becomes of a run when a row gives no problem"
+    )
 
-    def examples(self, *, name: str, seed: int) -> Iterator[Example]:
-        return self._shuffled(name, seed, self.split, "row")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.separator is not None and self.format != "columns":
+            raise ValueError(f"format={self.format} and separator exclude each other: set one")
+        if self.options is not None and self.tests is not None:
+            raise ValueError("options and tests exclude each other: set one to null")
 
-    def held_out_examples(self, *, name: str, seed: int) -> Iterator[Example] | None:
+    def held_out_examples(self, *, name: str, seed: int) -> Iterator[Example | Dropped] | None:
         """The rows of `held_out_split`.
 
         Raises:
-            ConfigError: questions that are among the training rows too.
+            ConfigError: in files of your own, questions that are among the training rows too.
         """
-        if self.held_out_split is None:
-            return None
-        held_out = list(
-            self._shuffled(name, seed, self.held_out_split, f"{self.held_out_split} row")
-        )
-        trained = {example.wording for example in self.examples(name=name, seed=seed)}
-        shared = [example for example in held_out if example.wording in trained]
+        found = super().held_out_examples(name=name, seed=seed)
+        # A split on the hub may be too long to be read for this; what overlaps is not trained on.
+        if found is None or self.path.startswith(HUB):
+            return found
+        held_out = list(found)
+        trained = {
+            example.wording
+            for example in self.examples(name=name, seed=seed)
+            if isinstance(example, Example)
+        }
+        asked = [example for example in held_out if isinstance(example, Example)]
+        shared = [example for example in asked if example.wording in trained]
         if shared:
             key = f"data.sources.{name}.held_out_split"
             raise ConfigError(
-                f"{key}={self.held_out_split} shares {len(shared)} of its {len(held_out)} "
+                f"{key}={self.held_out_split} shares {len(shared)} of its {len(asked)} "
                 f"questions with the split {self.split} of {self.path}, the first being "
                 f"{shared[0].question!r}. Take them out of one of the two, or set {key}=null: "
                 "problems are then held out from the training rows, and never trained on.",
@@ -80,145 +93,76 @@ class Table(Source):
             )
         return iter(held_out)
 
-    def _shuffled(self, name: str, seed: int, split: str, row_name: str) -> Iterator[Example]:
-        rows = self._read(f"data.sources.{name}.path", split)
-        order = list(range(len(rows)))
-        Random(f"{name}/{seed}").shuffle(order)
-        for number in order:
-            yield self._example(rows[number], f"{row_name} {number + 1}", name)
+    def problems(self, row: Row, place: Place, name: str) -> Iterator[Example | Dropped]:
+        self._check_columns(row, place, name)
+        question = cell(row[self.question])
+        solution = self._solution(row)
+        options: list[str] = []
+        if self.options is not None and isinstance(solution, Solution):
+            options, labels = options_in(row[self.options])
+            right = right_place(solution.answer, options, labels)
+            if right is None:
+                solution = Unusable("answer not among the options")
+            else:
+                question = "\n".join([question, *lettered(options)])
+                solution = Solution(solution.reasoning, lettered(options)[right])
+        tests = conversion.texts(row[self.tests]) if self.tests is not None else []
+        if self.tests is not None and not tests:
+            solution = Unusable("no tests")
+        problem = self.example(
+            place,
+            name,
+            question=question,
+            solution=solution,
+            row=row,
+            kind=self._kind,
+            options=options,
+            tests=tests,
+            document=cell(row[self.document]) if self.document else None,
+        )
+        if isinstance(problem, Dropped) and self.on_bad_row == "stop":
+            raise self._bad(problem, place, name)
+        yield problem
 
-    def _example(self, row: Row, row_name: str, name: str) -> Example:
-        place = f"data.sources.{name}: {row_name} of {self.path}"
-        reasoning = self.reasoning if self.separator is None else None
-        wanted = [column for column in (self.question, reasoning, self.answer) if column]
-        missing = [column for column in wanted if column not in row]
+    @property
+    def _kind(self) -> AnswerKind:
+        if self.tests is not None:
+            return "code"
+        return self.kind if self.options is None else "choice"
+
+    def _check_columns(self, row: Row, place: Place, name: str) -> None:
+        single = self.separator is not None or self.format != "columns"
+        reasoning = None if single else self.reasoning
+        named = (self.question, reasoning, self.answer, self.options, self.tests, self.document)
+        missing = [column for column in named if column and column not in row]
         if missing:
             raise ConfigError(
-                f"{place} has no column {', '.join(missing)}; it has {', '.join(row)}. "
+                f"{place.told} has no column {', '.join(missing)}; it has {', '.join(row)}. "
                 f"Say which they are: data.sources.{name}.question=…, .reasoning=… (null if there "
                 "is none), .answer=…",
                 keys=[f"data.sources.{name}"],
             )
-        question, answer = _cell(row[self.question]), _cell(row[self.answer])
-        trace = _cell(row[reasoning]) if reasoning else ""
-        if self.separator is not None:
-            trace, _, answer = (part.strip() for part in answer.rpartition(self.separator))
-        if not question or not answer:
-            raise ConfigError(
-                f"{place} has an empty {'answer' if question else 'question'}.",
-                keys=[f"data.sources.{name}.path"],
+
+    def _solution(self, row: Row) -> Solution | Unusable:
+        if self.format != "columns":
+            return _FORMATS[self.format](row[self.answer])
+        if self.separator is None:
+            reasoning = cell(row[self.reasoning]) if self.reasoning else None
+            return conversion.solution(reasoning, row[self.answer])
+        reasoning, _, answer = cell(row[self.answer]).rpartition(self.separator)
+        return conversion.solution(reasoning, answer)
+
+    def _bad(self, problem: Dropped, place: Place, name: str) -> ConfigError:
+        drop = f"Mend the row, or leave such rows out with data.sources.{name}.on_bad_row=drop."
+        keys = [f"data.sources.{name}.path"]
+        if problem.reason in (conversion.NO_QUESTION, conversion.NO_ANSWER):
+            what = problem.reason.removeprefix("no ")
+            return ConfigError(f"{place.told} has an empty {what}. {drop}", keys=keys)
+        if problem.reason == conversion.BROKEN_TAGS and self.format == "columns":
+            return ConfigError(
+                f"{place.told} already holds {', '.join(TAGS[::2])} or their ends. The tags are "
+                f"added here: give reasoning and answer without them, or set "
+                f"data.sources.{name}.format=tags if all rows are like that.",
+                keys=keys,
             )
-        tags = [tag for tag in TAGS if tag in trace + answer]
-        if tags:
-            raise ConfigError(
-                f"{place} already holds {', '.join(tags)}. The tags are added here: give reasoning "
-                "and answer without them.",
-                keys=[f"data.sources.{name}.path"],
-            )
-        return Example(
-            id=f"{name}: {row_name}",
-            source=name,
-            domain=self.domain,
-            question=question,
-            reasoning=trace or None,
-            answer=answer,
-            licence=self.licence,
-        )
-
-    def _read(self, key: str, split: str) -> list[Row]:
-        if self.path.startswith(_HUB):
-            rows = self._download(key, split)
-        else:
-            files = _files(Path(self.path), key)
-            if self.held_out_split is not None:
-                files = self._of_split(files, key, split)
-            rows = [row for file in files for row in _rows_of(file, key)]
-        if not rows:
-            raise ConfigError(f"{key}={self.path} holds no rows.", keys=[key])
-        return rows
-
-    def _of_split(self, files: list[Path], key: str, split: str) -> list[Path]:
-        found = [file for file in files if file.name.startswith(split)]
-        if not found:
-            raise ConfigError(
-                f"{key}={self.path} has no file whose name begins with {split}. Give a folder with "
-                f"{self.split}*.jsonl and {self.held_out_split}*.jsonl in it (or another kind), or "
-                f"set {key.removesuffix('path')}held_out_split=null.",
-                keys=[key],
-            )
-        return found
-
-    def _download(self, key: str, split: str) -> list[Row]:
-        from datasets import load_dataset
-
-        try:
-            return list(load_dataset(self.path.removeprefix(_HUB), self.subset, split=split))
-        except (OSError, ValueError) as error:  # missing, gated, no network, no such split
-            raise ConfigError(
-                f"{key}={self.path} cannot be loaded from the hub: {error}\n"
-                "For a data set that asks for consent, accept it on its page and log in "
-                "(`hf auth login`); without a network, download it and give the local path.",
-                keys=[key],
-            ) from error
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _files(path: Path, key: str) -> list[Path]:
-    if not path.exists():
-        raise ConfigError(f"{key}={path} does not exist (looked in {Path.cwd()}).", keys=[key])
-    found = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in found if file.suffix in _READERS]
-    if not files:
-        raise ConfigError(
-            f"{key}={path} holds no table; the kinds that can be read are {', '.join(_READERS)}.",
-            keys=[key],
-        )
-    return files
-
-
-def _rows_of(file: Path, key: str) -> list[Row]:
-    try:
-        rows = list(_READERS[file.suffix](file))
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, JSON or Parquet
-        raise ConfigError(f"{key}: {file} cannot be read: {error}", keys=[key]) from error
-    if not all(isinstance(row, Mapping) for row in rows):
-        raise ConfigError(f"{key}: {file} must hold one object per problem.", keys=[key])
-    return rows
-
-
-def _read_jsonl(file: Path) -> Iterable[Row]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"line {number} is not JSON ({error})") from error
-
-
-def _read_json(file: Path) -> Iterable[Row]:
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return rows if isinstance(rows, list) else [rows]
-
-
-def _read_csv(file: Path) -> Iterable[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        yield from csv.DictReader(lines, restkey="cells without a column", strict=True)
-
-
-def _read_parquet(file: Path) -> Iterable[Row]:
-    from pyarrow import parquet  # type: ignore[import-untyped]
-
-    rows: list[Row] = parquet.read_table(file).to_pylist()
-    return rows
-
-
-_READERS = {
-    ".jsonl": _read_jsonl,
-    ".json": _read_json,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
+        return ConfigError(f"{place.told} gives no problem: {problem.reason}. {drop}", keys=keys)

@@ -1,0 +1,1 @@
+"""Whether a reward can be cheated: known cheats against honest answers, on problems of our own."""
