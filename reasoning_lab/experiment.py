@@ -111,13 +111,13 @@ class Experiment:
         if isinstance(self.stage, GRPOSpec) and not self.reward:
             yield "stage=grpo has no reward to learn from. Use reward=math or reward=[math,format]."
         domains = dict.fromkeys(source.domain for source in self.data.sources.values())
-        for domain in domains if self.reward else ():
-            if not any(reward.is_for(domain) for reward in self.reward.values()):
-                yield (
-                    f"reward=[{rewards}] has nothing for the domain {domain} of the data. Add a "
-                    f"reward that is for it, such as reward.{next(iter(self.reward))}."
-                    f"domains=[{','.join(domains)}]."
-                )
+        parts = self.reward.values()
+        missing = [domain for domain in domains if not any(part.is_for(domain) for part in parts)]
+        if self.reward and missing:
+            yield (
+                f"reward=[{rewards}] has nothing for {', '.join(missing)}, of which the data has "
+                f"problems. Add a reward, or name the domain in the domains of one that is there."
+            )
         if taken := sorted({"total", "std_in_group", "kl_penalty"} & set(self.reward)):
             yield f"reward.{taken[0]}: a metric has this name. Call the reward something else."
         if isinstance(self.stage, SFTSpec) and self.reward:

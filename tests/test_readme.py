@@ -10,7 +10,7 @@ import pytest
 
 from reasoning_lab.__main__ import _parser
 from reasoning_lab.config import composition
-from reasoning_lab.experiment import Experiment, compose
+from reasoning_lab.experiment import Experiment, compose, compose_rewards
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
@@ -68,7 +68,8 @@ def test_a_launch_line_describes_an_experiment(page: str, arguments: list[str]) 
 def test_a_verb_is_understood(page: str, arguments: list[str]) -> None:
     if "--help" not in arguments and len(arguments) > 1:  # "python -m reasoning_lab ask" names it
         options = _parser().parse_args(arguments)
-        compose(vars(options).get("overrides", []))
+        composed = compose_rewards if arguments[0] == "lint-reward" else compose
+        composed(vars(options).get("overrides", []))
 
 
 @pytest.mark.parametrize(("page", "arguments"), those_of("make"), ids=name)
@@ -80,7 +81,9 @@ def test_make_knows_its_target(page: str, arguments: list[str]) -> None:
 
 def test_there_are_commands_of_every_kind() -> None:
     assert len(those_of(*LAUNCH)) > 20
-    assert {words[0] for _, words in those_of(*VERB)} >= {"ask", "evaluate", "resume"}
+    assert {words[0] for _, words in those_of(*VERB)} >= {
+        *("ask", "evaluate", "resume", "data", "lint-reward")
+    }
     assert {words[0] for _, words in those_of("make")} >= {"run", "test", "test-all", "bench"}
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from reasoning_lab.config import ConfigError, spec
 from reasoning_lab.formats import parse
-from reasoning_lab.rewards.sandbox.judge import Verdict, judge, program_of
+from reasoning_lab.rewards.sandbox.judge import SECONDS, Verdict, judge, program_of
 from reasoning_lab.rewards.sandbox.run import working_bwrap
 from reasoning_lab.rewards.specs import Attempt, Reward
 
@@ -41,7 +41,7 @@ class Code(Reward):
         default=1200, ge=1, description="an explanation must be shorter than this"
     )
     seconds_per_program: float = Field(
-        default=5.0, gt=0, le=600, description="wall-clock seconds for all tests of a program"
+        default=SECONDS, gt=0, le=600, description="wall-clock seconds for all tests of a program"
     )
 
     def __post_init__(self) -> None:

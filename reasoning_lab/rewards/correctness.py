@@ -1,14 +1,27 @@
 """Whether completions are right, by the kind of their problem; no score, and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reasoning_lab.answers import answers_match, names_option
+from reasoning_lab.data.example import Example
 from reasoning_lab.formats import parse
-from reasoning_lab.rewards.sandbox.judge import judge
+from reasoning_lab.rewards.sandbox.judge import SECONDS, check_tests, judge
 from reasoning_lab.rewards.specs import Attempt
 
 
-def is_right(attempts: Sequence[Attempt], *, seconds_per_program: float = 5.0) -> list[bool | None]:
+def prepare(problems: Iterable[Example]) -> None:
+    """Find out before training whether completions of the problems can be called right or wrong.
+
+    Raises:
+        ConfigError: there will be programs to run, and no working sandbox or tests that cannot be
+            used.
+    """
+    check_tests(problem for problem in problems if problem.kind == "code")
+
+
+def is_right(
+    attempts: Sequence[Attempt], *, seconds_per_program: float = SECONDS
+) -> list[bool | None]:
     """Whether each attempt is right, in order; None if nothing can say so, for open problems.
 
     Right is one answer part, in a completion that is not truncated, which says the same as the

@@ -31,6 +31,7 @@ from reasoning_lab.evaluation.health import Health
 from reasoning_lab.evaluation.metrics import ALL, Scored
 from reasoning_lab.evaluation.verdict import verdict
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.rewards import correctness
 from reasoning_lab.rewards.scoring import RewardError, prepare
 from reasoning_lab.runs.files import naming_full_disk, write_atomically
 from reasoning_lab.runs.folder import RunFolder
@@ -81,6 +82,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         prepare(experiment.reward)
         mixture = build_problems(experiment, Tokens(load_tokenizer(experiment.model), stage))
         log_funnel(mixture, folder)
+        correctness.prepare([*mixture.train, *mixture.held_out])
         check_epochs(stage.max_steps * stage.batch_size / len(mixture.train), experiment)
         policy = open_policy(experiment)
         begin_with(parent, policy)

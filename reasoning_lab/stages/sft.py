@@ -18,6 +18,7 @@ from reasoning_lab.data.packing import Batch, PackedRows
 from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.rewards import correctness
 from reasoning_lab.runs.files import naming_full_disk
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
@@ -54,6 +55,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         tokens = Tokens(load_tokenizer(experiment.model), stage)
         mixture = build_problems(experiment, tokens)
         log_funnel(mixture, folder)
+        correctness.prepare(mixture.held_out)
         rows = pack(mixture, tokens, stage, experiment.seed)
         check_epochs(planned_epochs(stage, rows), experiment)
         policy = open_policy(experiment)

@@ -116,7 +116,7 @@ def test_an_adaptive_stream_goes_on_after_a_restart_as_it_would_have() -> None:
 
 
 def test_a_floor_that_leaves_nothing_to_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.floor=0.4 for each of 3 .*data.floor=0.33 or less"):
+    with pytest.raises(ConfigError, match=r"data.floor=0.4 for each of 3 .*=0.33 or less"):
         Shares.of(spec(adaptive=True, floor=0.4), PROBLEMS)
 
 

@@ -10,6 +10,7 @@ from reasoning_lab.data.example import Example
 from reasoning_lab.formats import render_completion
 from reasoning_lab.rewards import code
 from reasoning_lab.rewards.code import Code
+from reasoning_lab.rewards.correctness import is_right
 from reasoning_lab.rewards.sandbox import judge as judging
 from reasoning_lab.rewards.sandbox.judge import Verdict, judge
 from reasoning_lab.rewards.specs import Attempt
@@ -139,11 +140,20 @@ def test_the_same_program_runs_once_for_the_same_tests(monkeypatch: pytest.Monke
         return run_program(program, *args, **fields)  # type: ignore[arg-type]
 
     monkeypatch.setattr(judging, "run_program", counted)
+    monkeypatch.setattr(judging, "_remembered", {})
     other = replace(EXAMPLE, tests=("assert double(2) == 5",))
     attempts = [attempt(RIGHT), attempt(f"```\n{RIGHT}\n```", reasoning="x"), attempt(HALF_RIGHT)]
     attempts.append(replace(attempts[0], example=other))
     assert Code().score(attempts) == [1.0, 0.8, 0.2, 0.2]
     assert sorted(runs) == sorted([RIGHT, RIGHT, HALF_RIGHT])
+    assert is_right(attempts) == [True, True, False, False]
+    assert len(runs) == 3  # statistics ask about the same programs
+
+
+def test_verdicts_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "_REMEMBERED", 2)
+    Code().score([attempt(f"{RIGHT}\n# {i}") for i in range(4)])
+    assert [program[-1] for program, _, _ in judging._remembered] == ["2", "3"]
 
 
 def test_slow_programs_do_not_hold_up_one_another() -> None:

@@ -5,7 +5,7 @@ import pytest
 from reasoning_lab.config import ConfigError
 from reasoning_lab.data.example import Example
 from reasoning_lab.formats import render_completion
-from reasoning_lab.rewards.correctness import is_right
+from reasoning_lab.rewards.correctness import is_right, prepare
 from reasoning_lab.rewards.sandbox import judge as judging
 from reasoning_lab.rewards.specs import Attempt
 
@@ -58,6 +58,21 @@ def test_without_a_sandbox_programs_are_not_judged(monkeypatch: pytest.MonkeyPat
         raise ConfigError("apt install bubblewrap")
 
     monkeypatch.setattr(judging, "working_bwrap", broken)
+    monkeypatch.setattr(judging, "_remembered", {})
     assert is_right([attempt(EXACT, "26")]) == [True]
     with pytest.raises(ConfigError, match="apt install bubblewrap"):
         is_right([attempt(EXACT, "26"), attempt(CODE, "def f(x): return x + 1")])
+
+
+def test_what_cannot_be_judged_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare([CODE, EXACT, OPEN])
+    with pytest.raises(ConfigError, match="the tests of .* cannot be used"):
+        prepare([replace(CODE, tests=("assert check(f, 2)",))])
+
+    def broken() -> str:
+        raise ConfigError("apt install bubblewrap")
+
+    monkeypatch.setattr(judging, "working_bwrap", broken)
+    prepare([EXACT, OPEN])
+    with pytest.raises(ConfigError, match="apt install bubblewrap"):
+        prepare([EXACT, CODE])

@@ -1,8 +1,9 @@
 """Whether programs pass their tests: a batch of attempts in parallel, each in its own sandbox."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Literal
 
@@ -14,6 +15,10 @@ from reasoning_lab.rewards.sandbox.run import Ran, run_program, working_bwrap
 from reasoning_lab.rewards.sandbox.values import UnreadableError, Value, read_value
 from reasoning_lab.rewards.specs import Attempt
 
+SECONDS = 3.0
+"""Wall-clock time for all tests of a program, if nothing else is said."""
+
+_REMEMBERED = 4096  # programs whose verdicts are kept
 _FENCE = "```"
 _FENCE_STARTS = (_FENCE, "```python", "```py")
 
@@ -50,9 +55,20 @@ def program_of(attempt: Attempt) -> str | None:
     return rest.rstrip().removesuffix(_FENCE).rstrip() if fenced else answer
 
 
+def check_tests(examples: Iterable[Example]) -> None:
+    """Find out, before any program is there, whether programs for the examples can be judged.
+
+    Raises:
+        ConfigError: bubblewrap does not work here, or an example has no tests that can be judged.
+    """
+    if [_tests_of(example) for example in examples]:
+        working_bwrap()
+
+
 def judge(attempts: Sequence[Attempt], *, seconds_per_program: float) -> list[Verdict]:
     """A verdict for each attempt, in order; the same program for the same tests runs once.
 
+    Verdicts are remembered: rewards and statistics ask about the same programs.
     `seconds_per_program` is the wall-clock time that a program has for all its tests.
 
     Raises:
@@ -61,26 +77,40 @@ def judge(attempts: Sequence[Attempt], *, seconds_per_program: float) -> list[Ve
     """
     tests = [_tests_of(attempt.example) for attempt in attempts]
     programs = [program_of(attempt) for attempt in attempts]
-    tasks = {(p, t): None for p, t in zip(programs, tests, strict=True) if p is not None}
-    verdicts: dict[tuple[str, Tests], Verdict] = {}
-    if tasks:
+    tasks = {
+        (program, asked, seconds_per_program): None
+        for program, asked in zip(programs, tests, strict=True)
+        if program is not None
+    }
+    verdicts = {task: verdict for task in tasks if (verdict := _remembered.get(task))}
+    fresh = [task for task in tasks if task not in verdicts]
+    if fresh:
         bwrap = working_bwrap()
-
-        def run(task: tuple[str, Tests]) -> Verdict:
-            program, tests = task
-            calls = [call for assertion in tests.assertions for call in assertion.calls]
-            seconds = seconds_per_program
-            return _verdict(
-                tests, run_program(program, calls, setup=tests.setup, seconds=seconds, bwrap=bwrap)
-            )
-
         # Its threads do not keep an interrupted run from ending, and programs end with them.
         with ThreadPool(len(os.sched_getaffinity(0))) as pool:
-            verdicts = dict(zip(tasks, pool.map(run, tasks, chunksize=1), strict=True))
+            verdicts |= zip(fresh, pool.map(partial(_run, bwrap), fresh, chunksize=1), strict=True)
+        for task in fresh:
+            _remembered[task] = verdicts[task]
+        for task in list(_remembered)[:-_REMEMBERED]:  # the oldest
+            _remembered.pop(task, None)
     return [
-        Verdict("no_program", 0, len(t.assertions)) if p is None else verdicts[p, t]
-        for p, t in zip(programs, tests, strict=True)
+        Verdict("no_program", 0, len(asked.assertions))
+        if program is None
+        else verdicts[program, asked, seconds_per_program]
+        for program, asked in zip(programs, tests, strict=True)
     ]
+
+
+_Task = tuple[str, Tests, float]
+_remembered: dict[_Task, Verdict] = {}
+
+
+def _run(bwrap: str, task: _Task) -> Verdict:
+    program, tests, seconds = task
+    calls = [call for assertion in tests.assertions for call in assertion.calls]
+    return _verdict(
+        tests, run_program(program, calls, setup=tests.setup, seconds=seconds, bwrap=bwrap)
+    )
 
 
 def _tests_of(example: Example) -> Tests:
