@@ -1,7 +1,7 @@
 # make run        install into .venv and run the default experiment; ARGS="lora.rank=4" changes it
 # make test       install into .venv, check style and types, run the quick tests
 # make test-all   the same with the slow tests too: real weights, minutes long
-# make bench      training speed against other trainers, SFT and GRPO; installs them too
+# make bench      training speed against other trainers (installs them), programs a second
 # make clean      remove .venv, caches and build files; runs/ stays
 
 PYTHON ?= python3
@@ -30,6 +30,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -m bench.sft
 	$(BIN)/python -m bench.grpo
+	$(BIN)/python -m bench.sandbox
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

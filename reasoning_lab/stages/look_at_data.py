@@ -98,6 +98,7 @@ def print_check(experiment: Experiment) -> None:
     """
     console = Console(stderr=True)
     look = look_at(experiment)
+    print_removed(look, console)
     for table in (funnel_table(look), stats_table(look)):
         console.print(table)
     console.print(in_a_sentence(look))
