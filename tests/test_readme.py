@@ -35,7 +35,8 @@ def prose(page: Path) -> str:
 def commands() -> Iterator[tuple[str, list[str]]]:
     """(page, words) of every command: the lines of sh blocks, and code inside sentences."""
     for page in PAGES:
-        lines = [line for lang, text in fenced(page) if lang == "sh" for line in text.splitlines()]
+        blocks = [text.replace("\\\n", " ") for lang, text in fenced(page) if lang == "sh"]
+        lines = [line for text in blocks for line in text.splitlines()]
         for text in [*lines, *INLINE.findall(prose(page))]:
             if text.startswith(("python ", "make ", "./", ". ", "pip ")):
                 for command in text.split("&&"):

@@ -3,8 +3,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from reasoning_lab.data.example import Example
-from reasoning_lab.evaluation import metrics
+from reasoning_lab.rewards.correctness import is_right
 from reasoning_lab.rewards.math import Math
 from tests.rewards.attempts import HOSTILE, REASONING, answered, attempt
 
@@ -43,12 +42,11 @@ def test_text_outside_of_the_parts_does_not_matter() -> None:
 
 
 def test_a_truncated_completion_is_not_correct_as_in_the_evaluation() -> None:
-    example = Example("1", "sums", "addition", "9 + 9 + 8?", None, "26", "")
     completion = answered("26").completion
     for truncated in (False, True):
-        judged = metrics.score(completion, example, truncated=truncated)
-        reward = score(attempt(completion, truncated=truncated))
-        assert reward == 0.8 * judged.correct + 0.2
+        one = attempt(completion, truncated=truncated)
+        [right] = is_right([one])
+        assert score(one) == 0.8 * bool(right) + 0.2
 
 
 def test_math_verify_is_asked_where_the_exact_comparison_says_no() -> None:

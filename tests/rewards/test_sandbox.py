@@ -151,9 +151,11 @@ def test_nothing_is_left_running(killed: bool) -> None:
 
 def test_an_interrupted_batch_ends_at_once() -> None:
     script = """
+import signal
 from tests.rewards.test_sandbox import attempt
 from reasoning_lab.rewards.sandbox.judge import judge
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 print("started", flush=True)
 judge([attempt(f"while True: pass  # {i}") for i in range(40)], seconds_per_program=30)
 """
@@ -163,7 +165,10 @@ judge([attempt(f"while True: pass  # {i}") for i in range(40)], seconds_per_prog
         assert us.stdout.readline() == "started\n"
         time.sleep(1)
         us.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in us.communicate(timeout=20)[1]
+        try:
+            assert "KeyboardInterrupt" in us.communicate(timeout=20)[1]
+        finally:
+            us.kill()
 
 
 def test_a_program_may_use_the_standard_library_and_its_folder() -> None:
