@@ -215,6 +215,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         shares = self._batches.shares(number)
         sampled = {
             **group_metrics(groups),
+            **{f"domain/{domain}/share": 0.0 for domain in shares},  # of those not drawn
             **domain_metrics(groups),
             **{f"domain/{domain}/wanted": share for domain, share in shares.items()},
         }

@@ -64,21 +64,23 @@ def grpo_pictures(folder: RunFolder) -> Sequence[Picture]:
 
 def _by_domain(names: Sequence[str]) -> list[Picture]:
     """Curves of each domain, where there are several."""
-    held_out, sampled = (
-        {name.split("/")[1]: name for name in names if re.fullmatch(pattern, name)}
-        for pattern in ("eval/[^/]+/reward", "domain/.+/reward")
+    # Sorted, so that a domain has the same colour in all pictures.
+    domains = sorted(
+        name.removeprefix("domain/").removesuffix("/reward")
+        for name in names
+        if re.fullmatch("domain/.+/reward", name)
     )
-    if len(sampled) < 2:
+    if len(domains) < 2:
         return []
 
     def of_domains(metric: str) -> dict[str, str]:
-        return {domain: f"domain/{domain}/{metric}" for domain in sampled}
+        return {domain: f"domain/{domain}/{metric}" for domain in domains}
 
     return [
         Picture(
             "Held-out reward by domain",
             "Reward of greedy answers (mean)",
-            held_out,
+            {domain: f"eval/{domain}/reward" for domain in domains},
             text="Domains have rewards of their own: compare a curve with itself alone.",
         ),
         Picture("Reward by domain", "Reward (mean over completions)", of_domains("reward")),
@@ -86,7 +88,7 @@ def _by_domain(names: Sequence[str]) -> list[Picture]:
         Picture(
             "Share of each domain",
             "Problems of a step (share)",
-            of_domains("share"),
-            text="In the adaptive mode domains are drawn more often while they teach something.",
+            of_domains("wanted" if f"domain/{domains[0]}/wanted" in names else "share"),
+            text="In the adaptive mode, domains are drawn more often while they teach something.",
         ),
     ]

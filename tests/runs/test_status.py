@@ -60,8 +60,12 @@ def test_ctrl_c_is_an_interruption_not_a_failure(path: Path) -> None:
             status.update(4)
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        train()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    finally:
+        signal.signal(signal.SIGINT, before)
     interrupted = read_status(path)
     assert (interrupted.state, interrupted.step, interrupted.error) == ("interrupted", 4, None)
 
