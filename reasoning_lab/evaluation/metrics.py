@@ -166,7 +166,8 @@ def summarise(
         lengths += _lengths(group, members)
         rewards += _rewards(group, members)
         if right_samples:
-            pass_at += _pass_at(group, [right_samples[i] for i in indices], samples)
+            decided = [right_samples[i] for i in indices if scored[i].correct is not None]
+            pass_at += _pass_at(group, decided, samples) if decided else []
     return Summary(name, tuple(rows), tuple(lengths), tuple(rewards), tuple(pass_at))
 
 

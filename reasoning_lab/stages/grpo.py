@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean
 from typing import Any
 
@@ -226,8 +227,9 @@ def _train(
                 _log.warning("%s", warning)
             facts = ("reward/total", "completion/length", "time/step")
             reward, length, seconds = (values[name] for name in facts)
-            right = f"  {values['rollout/correct']:.0%} right" * ("rollout/correct" in values)
-            bar.update(step, f"reward {reward:.2f}{right}  {length:.0f} tokens  {seconds:.1f} s")
+            right = values.get("rollout/correct")  # None where nothing decides what is right
+            share = "" if right is None else f"  {right:.0%} right"
+            bar.update(step, f"reward {reward:.2f}{share}  {length:.0f} tokens  {seconds:.1f} s")
 
         def on_rollouts(step: int, records: list[Record]) -> None:
             for line in records:
@@ -249,14 +251,14 @@ def _train(
 def _known_so_far(
     records: Sequence[dict[str, Any]], batches: ProblemBatches
 ) -> tuple[Health, float]:
-    """Health after the steps of a resumed run, and its best held-out score; -1 for none.
+    """Health after the steps of a resumed run, and its best held-out score; -∞ for none.
 
     The batches hear of these steps too.
     """
-    health, best = Health(), -1.0
+    health, best = Health(), -inf
     for line in records:
         values = {name: float(value) for name, value in line.items()}
-        best = max(best, values.get("eval/score", -1.0))
+        best = max(best, values.get("eval/score", -inf))
         if "reward/total" in values:
             health.observe(line["step"], values)
             batches.observe(line["step"] - 1, live_shares(values))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reasoning_lab.data.example import Example
@@ -117,3 +119,23 @@ def test_a_summary_of_nothing_can_be_made() -> None:
 
 def test_one_domain_is_not_listed_twice() -> None:
     assert {row.group for row in summarise("tuned", [judged(RIGHT)]).rows} == {"all"}
+
+
+def test_what_nothing_decides_is_in_no_share_of_right_answers() -> None:
+    right, wrong = judged(RIGHT), judged(render_completion("9 + 9 = 17.", "17"))
+    story = replace(judged(RIGHT, domain="stories"), correct=None, reward=0.25)
+    summary = summarise("m", [right, wrong, story], right_samples=[2, 1, 0], samples=2)
+    correct = {
+        row.group: (row.count, row.denominator) for row in summary.rows if row.metric == "correct"
+    }
+    assert correct == {"all": (1, 2), "addition": (1, 2)}
+    assert {(mean.group, mean.metric): mean.value for mean in summary.pass_at} == {
+        ("all", "pass_at_1"): 0.75,
+        ("all", "pass_at_2"): 1.0,
+        ("addition", "pass_at_1"): 0.75,
+        ("addition", "pass_at_2"): 1.0,
+    }
+    assert {(mean.group, mean.value, mean.denominator) for mean in summary.rewards} == {
+        ("all", 0.25, 1),
+        ("stories", 0.25, 1),
+    }

@@ -158,3 +158,31 @@ def test_supervised_fine_tuning_cuts_domains_to_their_shares(
     }
     assert funnel["code"]["removed"] == {"beyond its share": 4}
     assert "Format by domain, tuned" in folder.report_path.read_text()
+
+
+def test_stories_alone_can_be_reinforced_though_none_is_right(
+    words: list[str], tmp_path: Path
+) -> None:
+    path = next(word.partition("=")[2] for word in words if "creative.path" in word)
+    folder = run(
+        [
+            *[word for word in grpo([], tmp_path) if not word.startswith("data")],
+            "experiment=quick_cpu",
+            "evaluation.problems=1",
+            "evaluation.few_shot=0",
+            "data=writing_prompts",
+            f"data.sources.writing_prompts.path={path}",
+            "data.sources.writing_prompts.rows=8",
+            "data.sources.writing_prompts.held_out_split=null",
+            "stage.max_steps=1",
+            "reward=[creative,length]",
+            "reward.length.weight=9.0",
+        ]
+    )
+    names = set(read_names(folder.metrics_path))
+    assert "reward/creative" in names
+    assert not {"rollout/correct", "eval/correct"} & names
+    [score] = {r["eval/score"] for r in read_records(folder.metrics_path) if "eval/score" in r}
+    assert score < -1
+    assert [path.name for path in folder.best_dir.iterdir() if path.name.isdigit()] == ["0"]
+    assert "reward on 1 problems" in folder.report_path.read_text()
