@@ -60,6 +60,10 @@ def data(options: argparse.Namespace) -> None:
     from reasoning_lab.stages.data_page import data_page
     from reasoning_lab.stages.progress import make_console
 
+    if options.count < 1:
+        raise ConfigError("--count must be 1 or more.")
+    if options.html is not None and not options.html.parent.is_dir():
+        raise ConfigError(f"--html {options.html}: there is no folder {options.html.parent}.")
     console = make_console()
     look = look_at_data.look_at(compose(options.overrides, "on the command line"))
     match options.what:

@@ -119,6 +119,14 @@ def test_the_page_is_written_where_it_is_asked_for(
     assert page.read_text().startswith("<!doctype html>")
 
 
-def test_a_mistake_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "stats", "data=arithmetik"]) == 2
-    assert "Did you mean arithmetic?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["stats", "data=arithmetik"], "Did you mean arithmetic?"),
+        (["show", "--count", "0"], "--count must be 1 or more"),
+        (["show", "--html", "no/such/folder/page.html"], "there is no folder no/such/folder"),
+    ],
+)
+def test_a_mistake_is_told(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", *words]) == 2
+    assert told in capsys.readouterr().err
