@@ -106,7 +106,7 @@ class Shares:
         if not self.adaptive:
             return self.base
         if not self._shares:
-            self._shares.append(self.base)
+            self._shares.append(self._adapted())
         return self._shares[step]
 
     def observe(self, step: int, live: Mapping[str, float]) -> None:
@@ -116,15 +116,16 @@ class Shares:
         assert self.at(step) is self._shares[-1], f"step {step} out of order"
         for domain, now in live.items():
             self._live[domain] = _MEMORY * self._live.get(domain, 1.0) + (1 - _MEMORY) * now
+        self._shares.append(self._adapted())
+
+    def _adapted(self) -> dict[str, float]:
         drawn = {domain: share * self._live.get(domain, 1.0) for domain, share in self.base.items()}
         total = sum(drawn.values())
         rest = 1 - self.floor * len(self.base)
-        self._shares.append(
-            {
-                domain: self.floor + rest * (part / total if total else self.base[domain])
-                for domain, part in drawn.items()
-            }
-        )
+        return {
+            domain: self.floor + rest * (part / total if total else self.base[domain])
+            for domain, part in drawn.items()
+        }
 
     def counts(self, step: int, number: int, random: np.random.Generator) -> dict[str, int]:
         """How many of `number` problems each domain gives: its share of them, rounded up or down.

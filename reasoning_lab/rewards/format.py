@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from reasoning_lab.config import spec
 from reasoning_lab.formats import TAGS, parse
-from reasoning_lab.rewards.lint.all_cheats import CHEAT_NAMES
 from reasoning_lab.rewards.specs import Attempt, Reward
 
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
@@ -24,15 +23,17 @@ class Format(Reward):
     It cannot see what stands in the two parts: a single letter in each is enough.
     """
 
-    blind_to: ClassVar[frozenset[str]] = CHEAT_NAMES - {
-        "answer only",
-        "answer outside",
-        "empty reasoning",
-        "nested tags",
-        "no tags",
-        "repeated parts",
-        "two answers",
-    }
+    sees: ClassVar[frozenset[str] | None] = frozenset(
+        {
+            "answer only",
+            "answer outside",
+            "empty reasoning",
+            "nested tags",
+            "no tags",
+            "repeated parts",
+            "two answers",
+        }
+    )
 
     def score(self, attempts: Sequence[Attempt]) -> list[float]:
         return [_score(attempt) for attempt in attempts]

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from reasoning_lab.config import spec
 from reasoning_lab.formats import parse
-from reasoning_lab.rewards.lint.all_cheats import CHEAT_NAMES
 from reasoning_lab.rewards.prose import ramp, words
 from reasoning_lab.rewards.specs import Attempt, Reward
 
@@ -23,12 +22,14 @@ class Length(Reward):
     It cannot see what the text says: any padding to the length will do.
     """
 
-    blind_to: ClassVar[frozenset[str]] = CHEAT_NAMES - {
-        "endless reasoning",
-        "huge number",
-        "one letter each",
-        "tags only",
-    }
+    sees: ClassVar[frozenset[str] | None] = frozenset(
+        {
+            "endless reasoning",
+            "huge number",
+            "one letter each",
+            "tags only",
+        }
+    )
 
     part: Literal["completion", "reasoning", "answer"] = Field(
         default="completion", description="what is measured"

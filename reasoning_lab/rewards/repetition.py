@@ -7,7 +7,6 @@ from typing import ClassVar
 from pydantic import Field
 
 from reasoning_lab.config import spec
-from reasoning_lab.rewards.lint.all_cheats import CHEAT_NAMES
 from reasoning_lab.rewards.prose import ramp
 from reasoning_lab.rewards.specs import Attempt, Reward
 
@@ -28,11 +27,13 @@ class Repetition(Reward):
     It cannot see what is repeated in other words, nor anything else.
     """
 
-    blind_to: ClassVar[frozenset[str]] = CHEAT_NAMES - {
-        "endless reasoning",
-        "padded reasoning",
-        "repeated text",
-    }
+    sees: ClassVar[frozenset[str] | None] = frozenset(
+        {
+            "endless reasoning",
+            "padded reasoning",
+            "repeated text",
+        }
+    )
 
     run: int = Field(default=8, ge=1, le=100, description="length of the runs that are compared")
     allowed: float = Field(

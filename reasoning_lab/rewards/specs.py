@@ -31,10 +31,12 @@ class Reward(ABC):
     times the part's weight.
 
     made_for: the domains that rewards/lint tries the part on where `domains` is null; None: all.
-    blind_to: the cheats of rewards/lint that the part cannot see, by its own docstring.
+    sees: the only cheats of rewards/lint that the part can see, by its own docstring; None: all.
+    blind_to: cheats that it cannot see, of those.
     """
 
     made_for: ClassVar[tuple[str, ...] | None] = None
+    sees: ClassVar[frozenset[str] | None] = None
     blind_to: ClassVar[frozenset[str]] = frozenset()
 
     weight: float = Field(default=1.0, gt=0, description="factor of this part in the sum")
@@ -45,6 +47,11 @@ class Reward(ABC):
     def is_for(self, domain: str) -> bool:
         """Whether completions of a domain's problems are scored by this part."""
         return self.domains is None or domain in self.domains
+
+    @classmethod
+    def may_see(cls, cheat: str) -> bool:
+        """Whether the part claims to tell a cheat of rewards/lint from an honest answer."""
+        return cheat not in cls.blind_to and (cls.sees is None or cheat in cls.sees)
 
     def prepare(self, name: str) -> None:  # noqa: B027 - most rewards have nothing to prepare
         """Find out before training what making the spec could not, such as a failing import.

@@ -108,11 +108,11 @@ def print_check(experiment: Experiment) -> None:
 def show(look: Look, console: Console, *, count: int) -> None:
     """Print training examples token by token, with what is learnt in colour."""
     for example in look.samples(count):
-        text, learnt = Text(), 0
+        text, given, learnt = Text(), 0, 0
         for piece, is_learnt in look.pieces(example):
             text.append(piece, _LEARNT[learnt % 2] if is_learnt else _GIVEN)
             learnt += is_learnt
-        given = sum(1 for _ in look.pieces(example)) - learnt
+            given += not is_learnt
         title = Text(f"{example.source} · {example.domain} · {example.id} · {example.licence}")
         subtitle = f"{given} tokens given, {learnt} learnt"
         console.print(Panel(text, title=title, subtitle=subtitle, title_align="left"))

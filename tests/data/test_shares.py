@@ -97,6 +97,13 @@ def test_domains_are_drawn_more_often_while_they_teach_and_never_below_the_floor
     assert shares.at(120)["stories"] > 0.5
 
 
+def test_the_floor_holds_from_the_first_step_on() -> None:
+    weights = {"math": 98.0, "code": 1.0, "stories": 1.0}
+    shares = Shares.of(spec(weights=weights, adaptive=True, floor=0.2), PROBLEMS)
+    assert shares is not None
+    assert shares.at(0)["stories"] == pytest.approx(0.2 + 0.4 * 0.01)
+
+
 def test_an_adaptive_stream_goes_on_after_a_restart_as_it_would_have() -> None:
     data = spec(weights=dict.fromkeys(SIZES, 1.0), adaptive=True)
     lives = [{"math": 1.0, "code": 0.25 * (step % 4), "stories": 0.0} for step in range(30)]

@@ -12,8 +12,7 @@ from reasoning_lab.formats import parse, render_completion
 from reasoning_lab.rewards.choices import REWARDS
 from reasoning_lab.rewards.format import Format
 from reasoning_lab.rewards.length import Length
-from reasoning_lab.rewards.lint.all_cheats import ALL_CHEATS, CHEAT_NAMES
-from reasoning_lab.rewards.lint.attack import Report, lint
+from reasoning_lab.rewards.lint.attack import ALL_CHEATS, Report, lint
 from reasoning_lab.rewards.lint.problem import Problem
 from reasoning_lab.rewards.lint.problems import PROBLEMS
 from reasoning_lab.rewards.math import Math
@@ -22,6 +21,7 @@ from reasoning_lab.rewards.specs import Attempt, Reward
 
 CONF = Path(__file__).parents[2] / "conf" / "reward"
 CHOICES = sorted({file.stem for file in CONF.glob("*.yaml")} - {"function"})
+CHEAT_NAMES = {cheat.name for cheat in ALL_CHEATS}
 ALL_PROBLEMS = [problem for some in PROBLEMS.values() for problem in some]
 
 
@@ -49,12 +49,13 @@ def test_the_router_is_tried_on_all_five_domains() -> None:
 def test_every_reward_names_only_cheats_and_domains_that_there_are() -> None:
     assert len(CHEAT_NAMES) == len(ALL_CHEATS)
     for reward in REWARDS.values():
-        assert reward.blind_to <= CHEAT_NAMES
+        assert reward.blind_to | (reward.sees or set()) <= CHEAT_NAMES
         assert set(reward.made_for or ()) <= set(PROBLEMS)
-    assert Format.blind_to != CHEAT_NAMES != Length.blind_to
-    assert {"repeated text", "endless reasoning", "padded reasoning"} == (
-        CHEAT_NAMES - Repetition.blind_to
-    )
+    assert Format.sees
+    assert Length.sees
+    assert Repetition.sees == {"repeated text", "endless reasoning", "padded reasoning"}
+    assert not Math.may_see("nested tags")
+    assert Math.may_see("hedged answer")
 
 
 @pytest.mark.parametrize("problem", ALL_PROBLEMS, ids=lambda problem: problem.example.id[:30])
@@ -109,7 +110,7 @@ def test_a_part_that_cannot_see_a_cheat_does_not_hide_it() -> None:
 def test_what_no_part_sees_is_no_win() -> None:
     report = lint({"format": Format()})
     unseen = {finding.cheat.name for finding in report.findings if not finding.seen}
-    assert unseen == Format.blind_to
+    assert unseen == {name for name in CHEAT_NAMES if not Format.may_see(name)}
     assert list(report.honest) == list(PROBLEMS)
 
 

@@ -7,12 +7,14 @@ import numpy as np
 
 from reasoning_lab.config import ConfigError, RunError
 from reasoning_lab.formats import render_completion
-from reasoning_lab.rewards.lint.all_cheats import ALL_CHEATS
-from reasoning_lab.rewards.lint.cheats import Cheat
+from reasoning_lab.rewards.lint.cheats import CHEATS, Cheat
+from reasoning_lab.rewards.lint.code_cheats import CODE_CHEATS
 from reasoning_lab.rewards.lint.problem import Problem
 from reasoning_lab.rewards.lint.problems import PROBLEMS
 from reasoning_lab.rewards.scoring import prepare, score_attempts
 from reasoning_lab.rewards.specs import Attempt, Reward
+
+ALL_CHEATS = (*CHEATS, *CODE_CHEATS)
 
 WINNING_SHARE = 0.6
 """A cheat wins with this share of what honest answers earn,"""
@@ -175,7 +177,7 @@ def _finding(
     completion: str,
 ) -> Finding:
     """Parts that cannot see a cheat are left out: they pay it as they pay honest answers."""
-    seeing = {name: part for name, part in parts.items() if cheat.name not in part.blind_to}
+    seeing = {name: part for name, part in parts.items() if part.may_see(cheat.name)}
     got, best = _sum(seeing, earned.components), _sum(seeing, honest.components)
     if not seeing:
         return Finding(cheat, domain, earned, None, False, completion)
