@@ -1,7 +1,7 @@
-"""Verbs on runs: `python -m reasoning_lab ask | evaluate | resume RUN`.
+"""Verbs on runs (`ask | evaluate | resume RUN`) and sweeps (`compare | watch | dashboard SWEEP`).
 
-RUN is a folder, a run id or "latest". Two more look at what a run would use: `lint-reward
-reward=NAME` and `data show | stats | funnel KEY=VALUE ...`.
+RUN is a folder, a run id or "latest"; SWEEP a folder or a name. Two more look at what a run would
+use: `lint-reward reward=NAME` and `data show | stats | funnel KEY=VALUE ...`.
 """
 
 import argparse
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from reasoning_lab import __version__
-from reasoning_lab.config import ConfigError, RunError
-from reasoning_lab.runs.files import DiskFullError
+from reasoning_lab.config import ConfigError
+from reasoning_lab.plain_errors import plain_errors
 from reasoning_lab.runs.folder import RunFolder
 
 
@@ -23,15 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        status: int | None = options.verb(options)
-    except (ConfigError, DiskFullError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        with plain_errors():
+            status: int | None = options.verb(options)
+    except SystemExit as exit:
+        return int(exit.code or 0)
     return status or 0
 
 
@@ -85,6 +80,39 @@ def resume(options: argparse.Namespace) -> None:
     from reasoning_lab.stages import recipe
 
     recipe.resume(RunFolder.open(options.run))
+
+
+def compare(options: argparse.Namespace) -> None:
+    from reasoning_lab.compare.compare import output_folder
+    from reasoning_lab.compare.show import show_and_write
+    from reasoning_lab.stages.progress import make_console
+
+    show_and_write(
+        options.paths,
+        options.output or output_folder(options.paths, options.runs_dir),
+        make_console(),
+        runs_dir=options.runs_dir,
+        metric_name=options.metric,
+        lower_is_better=options.lower_is_better,
+    )
+
+
+def watch(options: argparse.Namespace) -> None:
+    from reasoning_lab.stages.progress import make_console
+    from reasoning_lab.sweeps.folder import SweepFolder
+    from reasoning_lab.sweeps.view import watch
+
+    watch(SweepFolder.open(options.sweep, options.runs_dir), make_console())
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    from reasoning_lab.sweeps.folder import SweepFolder
+    from reasoning_lab.tracking.dashboard import dashboard
+
+    sweep = SweepFolder.open(options.sweep, options.runs_dir)
+    spec = sweep.any_experiment().tracking
+    axes = [key for key in sweep.read()["axes"] if key != "seed"]
+    print(dashboard(axes, options.metric, spec.group or sweep.name, spec))
 
 
 def lint_reward(options: argparse.Namespace) -> int:
@@ -155,6 +183,56 @@ def _parser() -> argparse.ArgumentParser:
     looking.add_argument("--count", type=int, default=5, help="samples to show")
     looking.add_argument("--html", type=Path, metavar="FILE", help="write a page with all of it")
     looking.set_defaults(verb=data)
+    comparing = verbs.add_parser(
+        "compare",
+        help="compare the runs of a sweep, or any runs, and say which setting to use",
+        description="Compare runs, finished or not: scores with intervals over seeds, what each "
+        "axis of a sweep changes, what failed and why, which setting to use if the runs can tell, "
+        "and what to run next. Reads folders only; needs no device.",
+        epilog="Without --metric runs are ranked as the lab chooses models: by the trained "
+        "model's answers to the final held-out problems, as the mean over domains of the share "
+        "that is right or, where nothing decides, of the reward.",
+    )
+    comparing.add_argument(
+        "paths",
+        nargs="+",
+        metavar="SWEEP|RUN",
+        help="folder of a sweep or a run, folder that holds some, run id, or name of a sweep",
+    )
+    comparing.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="correct, well_formed, reward, truncated, or a name in metrics.jsonl (its last value)",
+    )
+    comparing.add_argument(
+        "--lower-is-better",
+        action="store_true",
+        help="of a metric whose name does not say so, as loss does",
+    )
+    comparing.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="for the page, verdict.md and comparison.json (default: comparison in the sweep, or "
+        "here if it is not of a single one)",
+    )
+    comparing.add_argument(
+        "--runs-dir", default="runs", metavar="FOLDER", help="where run ids are looked for"
+    )
+    comparing.set_defaults(verb=compare)
+    for verb, description in (
+        (watch, "show what the runs of a sweep are doing, whoever makes them"),
+        (
+            dashboard,
+            "save a W&B workspace that compares the runs of a sweep, and print its address",
+        ),
+    ):
+        sub = verbs.add_parser(verb.__name__, help=description, description=description)
+        sub.add_argument("sweep", metavar="SWEEP", help="folder of a sweep, or its name")
+        sub.add_argument("--runs-dir", default="runs", help="where names of sweeps are looked for")
+        if verb is dashboard:
+            sub.add_argument("--metric", default="eval/score", help="what runs are judged by")
+        sub.set_defaults(verb=verb)
     add(resume, "go on with an interrupted, failed or killed run from its newest checkpoint")
     return parser
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -19,6 +20,7 @@ from reasoning_lab.hardware.specs import HardwareSpec
 from reasoning_lab.rewards.choices import REWARDS
 from reasoning_lab.rewards.specs import Reward
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec, StageSpec
+from reasoning_lab.sweeps.specs import AshaSpec, SweepSpec
 from reasoning_lab.tracking.specs import TrackingSpec
 
 
@@ -51,6 +53,17 @@ class Experiment:
         default=None, pattern=r"^[A-Za-z0-9._-]+$", description="your own word in the run's id"
     )
     runs_dir: str = Field(default="runs", min_length=1, description="folder for the runs' folders")
+    run_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="this very folder for the run; what is there already is gone on with",
+    )
+    stop_at: int | None = Field(
+        default=None, ge=1, description="step to save and pause after; asked again, it goes on"
+    )
+    sweep: SweepSpec = Field(
+        default_factory=SweepSpec, description="how a multirun (-m) goes through its runs"
+    )
     check: bool = Field(
         default=False, description="validate, print the resolved experiment and stop"
     )
@@ -212,6 +225,8 @@ composition.register(
         "stage/sft_spec": SFTSpec,
         "hardware/hardware_spec": HardwareSpec,
         "tracking/tracking_spec": TrackingSpec,
+        "sweep/grid_spec": SweepSpec,
+        "sweep/asha_spec": AshaSpec,
     }
 )
 
@@ -256,6 +271,32 @@ def compose_rewards(overrides: Sequence[str]) -> dict[str, Reward]:
     if not rewards:
         raise ConfigError(f"{' '.join(overrides)} ({said}) leaves no reward. Use reward=math.")
     return rewards
+
+
+_HOW = ("name", "runs_dir", "run_dir", "check", "stop_at", "sweep", "tracking")
+
+
+def what_it_does(experiment: Experiment) -> dict[str, Any]:
+    """All that decides what comes out of a run, by dotted key: not where it goes or who watches."""
+    flat = dict(_flat(to_mapping(experiment)))
+    return {key: value for key, value in flat.items() if key.split(".")[0] not in _HOW}
+
+
+def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from _flat(value, f"{key}.{name}".lstrip("."))
+    else:
+        yield key, node
+
+
+def differences(one: Experiment, other: Experiment) -> list[str]:
+    """What two experiments do differently, as in "stage.beta is 0.02 and 0.04"."""
+    first, second = what_it_does(one), what_it_does(other)
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return [
+        f"{key} is {first.get(key, 'missing')} and {second.get(key, 'missing')}" for key in keys
+    ]
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -8,16 +8,24 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = "reasoning_lab"
-FILES = [REPOSITORY / "launch.py", *sorted((REPOSITORY / PACKAGE).rglob("*.py"))]
+FILES = [
+    REPOSITORY / "launch.py",
+    *sorted((REPOSITORY / "hydra_plugins").glob("*.py")),
+    *sorted((REPOSITORY / PACKAGE).rglob("*.py")),
+]
 
 ROOMS = {"engine", "data", "rewards", "evaluation", "tracking", "runs", "hardware"}
 GROUND = {"config", "formats", "answers", "__version__"}  # anybody may stand on these
 ANYWHERE = {"specs", "example"}  # modules of a room that its siblings may import
 ABOVE = {  # what stands above the rooms -> what it may import besides rooms and ground
-    "launch": {"stages", "experiment"},
-    "__main__": {"stages", "experiment"},
+    "launch": {"stages", "experiment", "sweeps", "plain_errors"},
+    "hydra_plugins": {"sweeps", "plain_errors"},
+    "__main__": {"stages", "experiment", "sweeps", "compare", "plain_errors"},
+    "sweeps": {"stages", "experiment", "compare"},
     "stages": {"experiment"},
+    "compare": set(),
     "experiment": set(),
+    "plain_errors": set(),
 }
 
 ONLY_IN = {  # third-party package -> the only places that import it
@@ -26,10 +34,13 @@ ONLY_IN = {  # third-party package -> the only places that import it
     "qwix": {"engine"},
     "orbax": {"engine"},
     "wandb": {"tracking"},
-    "hydra": {"launch", "config", "sweeps"},
-    "omegaconf": {"launch", "config", "sweeps"},
+    "wandb_workspaces": {"tracking"},
+    "hydra": {"launch", "hydra_plugins", "config"},
+    "omegaconf": {"launch", "hydra_plugins", "config"},
+    "optuna": {"sweeps"},
+    "plotly": {"compare"},
 }
-WITHOUT_JAX = {"launch", "experiment", "config", "formats", "answers", "data", "rewards"}
+WITHOUT_JAX = {"launch", "experiment", "config", "formats", "answers", "data", "rewards", "compare"}
 
 
 def place(module: str) -> str:
@@ -59,7 +70,7 @@ def breaches(module: str, imported: str) -> Iterator[str]:
         allowed = GROUND | {here}
         if here in ABOVE:
             allowed |= ABOVE[here] | ROOMS
-        is_shared = there in ROOMS | {"stages"} and set(leaf) <= ANYWHERE and leaf
+        is_shared = there in ROOMS | {"stages", "sweeps"} and set(leaf) <= ANYWHERE and leaf
         if there not in allowed and not (is_shared and here not in GROUND):
             yield f"{here} may import {sorted(allowed)}"
 

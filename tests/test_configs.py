@@ -23,10 +23,12 @@ from reasoning_lab.experiment import (
     to_yaml,
 )
 from reasoning_lab.stages.specs import GRPOSpec
+from reasoning_lab.sweeps.plan import grid, read_request
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
-FILES = sorted([*CONF.rglob("*.yaml"), *(REPOSITORY / "sweeps").rglob("*.yaml")])
+SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))  # those for wandb: tests/tracking/
+FILES = sorted([*CONF.rglob("*.yaml"), *SWEEPS])
 
 NEEDS = {  # what a variant cannot do without on top of the default experiment
     "data/table": ["data.sources.table.path=problems.jsonl"],
@@ -37,6 +39,8 @@ NEEDS = {  # what a variant cannot do without on top of the default experiment
 
 def overrides_for(file: Path) -> list[str]:
     """The command line that uses the file."""
+    if file in SWEEPS:
+        return [f"sweeps={file.stem}"]
     variant = str(file.relative_to(CONF).with_suffix(""))
     if variant == "config":
         return []
@@ -63,8 +67,8 @@ def test_a_file_states_only_what_it_changes(file: Path) -> None:
     content = yaml.safe_load(file.read_text("utf-8"))
     defaults = content.pop("defaults", [])
     content.pop("hydra", None)
-    group = str(file.parent.relative_to(CONF)).replace(".", "")
-    if group == "experiment":  # what it would be with its choices alone
+    group = "" if file in SWEEPS else str(file.parent.relative_to(CONF)).replace(".", "")
+    if group == "experiment" or file in SWEEPS:  # what it would be with its choices alone
         chosen = {k.removeprefix("override /"): v for d in defaults for k, v in d.items()}
         needed = [w for g, choice in chosen.items() for w in NEEDS.get(f"{g}/{choice}", [])]
         without = compose([*(f"{g}={choice}" for g, choice in chosen.items()), *needed])
@@ -85,12 +89,22 @@ def test_a_file_states_only_what_it_changes(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem
+    "file",
+    [*sorted((CONF / "experiment").glob("*.yaml")), *SWEEPS],
+    ids=lambda file: f"{file.parent.name}/{file.stem}",
 )
-def test_an_experiment_is_headed_by_its_command(file: Path) -> None:
+def test_what_can_be_run_is_headed_by_its_command(file: Path) -> None:
     package, command, *_ = file.read_text("utf-8").splitlines()
     assert package == "# @package _global_"
-    assert command.startswith(f"# python launch.py experiment={file.stem}")
+    chosen = f"-m sweeps={file.stem}" if file in SWEEPS else f"experiment={file.stem}"
+    assert command.startswith(f"# python launch.py {chosen}")
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_run_of_a_ready_made_sweep_validates(file: Path) -> None:
+    request = read_request(overrides_for(file))
+    assert request.name == file.stem
+    assert len(grid(request)) > 3
 
 
 def specs_in(value: Any) -> Iterator[type]:
@@ -118,8 +132,8 @@ def test_every_file_in_data_sources_can_be_chosen() -> None:
 
 
 def test_every_field_is_described() -> None:
-    specs = set(specs_in(with_all_sources()))
-    assert len(specs) == 9 + len(KINDS)
+    specs = {*specs_in(with_all_sources()), *specs_in(compose(["sweep=asha"]))}
+    assert len(specs) == 11 + len(KINDS)
     for spec in specs:
         for name, field in spec.__pydantic_fields__.items():  # type: ignore[attr-defined]
             assert field.description, f"{spec.__name__}.{name}"
@@ -352,16 +366,6 @@ def test_every_variant_of_grpo_says_what_its_paper_says() -> None:
     assert gspo.num_iterations > 1  # a ratio that is always 1 is not clipped
 
 
-def test_the_sweep_of_the_training_plan_validates_in_all_combinations() -> None:
-    axes = ["lora.rank=8,16,32", "stage.beta=0.02,0.04", "stage.num_generations=4,8"]
-    found = {
-        (one.lora.rank, one.stage.beta, one.stage.num_generations)
-        for one in map(compose, composition.jobs(["stage=grpo", *axes]))
-    }
-    assert len(found) == 12
-    assert (32, 0.02, 8) in found
-
-
 def test_the_sandbox_is_a_warm_start_and_grpo() -> None:
     sandbox = compose(["experiment=math_sandbox"])
     assert isinstance(sandbox.stage, GRPOSpec)
@@ -424,9 +428,3 @@ def test_a_spec_of_a_users_package_needs_an_opt_in(
         compose([override])
     monkeypatch.setenv("REASONING_LAB_ALLOW_TARGETS", "my_package")
     assert compose([override]).data.sources["mine"].rows == 5
-
-
-def test_a_sweep_lists_its_jobs() -> None:
-    listed = list(composition.jobs(["lora.rank=4,8", "seed=range(0,2)", "lora=qv_r16"]))
-    assert listed[1] == ["lora.rank=4", "seed=1", "lora=qv_r16"]
-    assert len(listed) == 4

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from reasoning_lab.__main__ import _parser
-from reasoning_lab.config import composition
 from reasoning_lab.experiment import Experiment, compose, compose_rewards
+from reasoning_lab.sweeps import plan
+from reasoning_lab.sweeps.conduct import is_search
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
@@ -60,9 +61,12 @@ def name(value: object) -> str:
 def test_a_launch_line_describes_an_experiment(page: str, arguments: list[str]) -> None:
     is_sweep = "-m" in arguments
     overrides = [word for word in arguments if word not in ("-m", "--help", "--cfg", "job")]
-    jobs = list(composition.jobs(overrides)) if is_sweep else [overrides]
-    assert all(isinstance(compose(job), Experiment) for job in jobs)
-    assert len(jobs) > 1 or not is_sweep
+    if not is_sweep:
+        assert isinstance(compose(overrides), Experiment)
+        return
+    request = plan.read_request(overrides)
+    points = plan.corners(request) if is_search(request) else plan.grid(request)
+    assert points
 
 
 @pytest.mark.parametrize(("page", "arguments"), those_of(*VERB), ids=name)
@@ -83,7 +87,7 @@ def test_make_knows_its_target(page: str, arguments: list[str]) -> None:
 def test_there_are_commands_of_every_kind() -> None:
     assert len(those_of(*LAUNCH)) > 20
     assert {words[0] for _, words in those_of(*VERB)} >= {
-        *("ask", "evaluate", "resume", "data", "lint-reward")
+        *("ask", "evaluate", "resume", "data", "lint-reward", "compare", "watch", "dashboard")
     }
     assert {words[0] for _, words in those_of("make")} >= {"run", "test", "test-all", "bench"}
 

@@ -1,6 +1,5 @@
 """Hydra's part: conf/*.yaml, the specs' Python defaults and the overrides become one spec."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +10,16 @@ import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from reasoning_lab.config import axes
+from reasoning_lab.config.axes import Axis
 from reasoning_lab.config.build import build, defaults_of
 from reasoning_lab.config.hydra_mistakes import (
     choices,
     first_line,
-    parse,
     wrong_files,
     wrong_overrides,
 )
@@ -76,20 +75,19 @@ def compose_config(overrides: Sequence[str], said: str) -> DictConfig:
         return _compose(loader, overrides, said)
 
 
-def jobs(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The overrides of each job of a sweep such as `lora.rank=4,8`, in the basic sweeper's order.
+def split_sweep(overrides: Sequence[str], said: str) -> tuple[list[str], dict[str, Axis]]:
+    """What all runs of a sweep share, and its axes by key: those of a file in sweeps/ and those of
+    the overrides, which win.
 
-    Of sweeps without a list of values, such as interval(0,1), the key keeps its default here.
+    Raises:
+        ConfigError: a mistake in what all runs share.
     """
-    alternatives: list[list[str]] = []
-    for text in overrides:
-        override = parse(text)
-        if override is None or not override.is_sweep_override():
-            alternatives.append([text])  # what cannot be read is explained when it is composed
-        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
-            key = override.get_key_element()
-            alternatives.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-    return map(list, itertools.product(*alternatives))
+    with _hydra() as loader:
+        shared, _ = axes.split(loader, overrides)
+        _compose(loader, shared, said)
+        composed = hydra.compose(ROOT, overrides=shared, return_hydra_config=True)
+        params = composed.hydra.sweeper.get("params") or {}
+        return axes.split(loader, [*(f"{k}={v}" for k, v in params.items()), *overrides])
 
 
 def groups_and_choices(overrides: Sequence[str], said: str) -> dict[str, tuple[str, list[str]]]:
@@ -107,10 +105,14 @@ def groups_and_choices(overrides: Sequence[str], said: str) -> dict[str, tuple[s
 def _hydra() -> Iterator[ConfigLoader]:
     if not (CONF_DIR / f"{ROOT}.yaml").exists():
         raise ConfigError(f"{CONF_DIR} is missing: use a checkout of the repository.")
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        running = GlobalHydra.instance().hydra
-        assert running is not None
-        yield running.config_loader
+    instance = GlobalHydra.instance()
+    around, instance.hydra = instance.hydra, None  # a sweep composes while Hydra runs
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            assert instance.hydra is not None
+            yield instance.hydra.config_loader
+    finally:
+        instance.hydra = around
 
 
 def _compose(loader: ConfigLoader, overrides: Sequence[str], said: str) -> DictConfig:

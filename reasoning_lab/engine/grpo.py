@@ -174,10 +174,13 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         on_step: OnStep = nothing,
         on_rollouts: OnRollouts = nothing,
         after_step: AfterStep = nothing,
+        *,
+        stop_at: int | None = None,
     ) -> int:
         """Train to the last step or until `stop_requested`, save, and return the steps done.
 
         Args:
+            stop_at: the step to end after as if a stop had been requested; None for the last.
             on_step: called with a step's number (from 1) and metrics.
             on_rollouts: called with a step's number and rollouts every `stage.rollouts_every`.
             after_step: called with a step's number once its weights are in the policy.
@@ -186,7 +189,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             NotANumberError: a reward or gradient is no finite number, and stage.on_nan=stop.
         """
         self.actor.sinks = (on_step, on_rollouts, after_step)
-        data = self._data()
+        data = self._data(stop_at)
         first = next(data, None)
         if first is None:
             self.rl_cluster.close()
@@ -194,9 +197,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             self.train(chain([first], data), skip_jit=True)
         return self.steps_done
 
-    def _data(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    def _data(self, stop_at: int | None) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """What Tunix's loop pulls for every step; resumed runs begin where they are."""
-        for step in range(self.steps_done, self._stage.max_steps):
+        last = min(self._stage.max_steps, stop_at or self._stage.max_steps)
+        for step in range(self.steps_done, last):
             if self.stop_requested:
                 return
             # The step's problems are asked for when it begins: those of an adaptive mix depend on

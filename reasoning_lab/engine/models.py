@@ -1,6 +1,7 @@
 """A policy: a frozen Gemma with its tokenizer and LoRA weights, built from two specs."""
 
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,36 +70,50 @@ def load_policy(
 ) -> Policy:
     """Load and check the base weights, spread them over the mesh, and add fresh LoRA weights.
 
+    The base weights stay in memory until others are asked for: runs of a sweep share them.
+
     Raises:
         ConfigError: what is missing or wrong, and what to do about it.
     """
     arch = ARCHITECTURES[model.architecture]
-    dtype = jnp.dtype(param_dtype)
-    if model.weights == "random":
-        base, tokenizer = weights.random_base(arch, seed, dtype), load_tokenizer(model)
-    else:
-        folder = locate.model_folder(model)
-        if model.weights == "orbax":
-            folder = locate.orbax_folder(folder)
-            base = weights.load_orbax(arch, folder, dtype)
-        else:
-            base = weights.load_safetensors(arch, folder, dtype)
-        tokenizer = load_tokenizer(model)
-        if tokenizer.vocab_size > base["embedding"].shape[0]:
-            raise ConfigError(
-                f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens and the embedding "
-                f"{base['embedding'].shape[0]:,} rows. They belong to different models: check "
-                "model.location and model.tokenizer."
-            )
+    base_seed = seed if model.weights == "random" else None
+    key = (model, param_dtype, mesh, base_seed)
+    if key not in _newest_base:
+        _newest_base.clear()  # before loading: two would not fit
+        base = _load_base(model, jnp.dtype(param_dtype), seed)
+        _newest_base[key] = devices.shard_base(base, mesh)
     return Policy(
         arch=arch,
-        tokenizer=tokenizer,
-        base=devices.shard_base(base, mesh),
+        tokenizer=load_tokenizer(model),
+        base=_newest_base[key],
         lora=LoraModel(devices.replicate(init_params(arch, lora_spec, seed), mesh)),
         target_modules=lora_spec.target_modules,
         lora_scale=lora_spec.alpha / lora_spec.rank,
         mesh=mesh,
     )
+
+
+_newest_base: dict[Hashable, dict[str, Any]] = {}  # at most one
+
+
+def _load_base(model: ModelSpec, dtype: jnp.dtype, seed: int) -> dict[str, Any]:
+    arch = ARCHITECTURES[model.architecture]
+    if model.weights == "random":
+        return weights.random_base(arch, seed, dtype)
+    folder = locate.model_folder(model)
+    if model.weights == "orbax":
+        folder = locate.orbax_folder(folder)
+        base = weights.load_orbax(arch, folder, dtype)
+    else:
+        base = weights.load_safetensors(arch, folder, dtype)
+    tokenizer = load_tokenizer(model)
+    if tokenizer.vocab_size > base["embedding"].shape[0]:
+        raise ConfigError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size:,} tokens and the embedding "
+            f"{base['embedding'].shape[0]:,} rows. They belong to different models: check "
+            "model.location and model.tokenizer."
+        )
+    return base
 
 
 def fingerprint(base: dict[str, Any]) -> str:

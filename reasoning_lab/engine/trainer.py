@@ -63,6 +63,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self.policy = policy
         self.max_steps = max_steps
         self.stop_requested = False
+        self._last_step = max_steps
         self._stage = stage
         self._batch_fn = batch_fn
         self._micro_batches = micro_batches
@@ -93,10 +94,17 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self.with_data_hooks(_Batches())
         self.with_training_hooks(_FiniteLoss())
 
-    def fit(self, on_step: OnStep = _nothing, after_step: AfterStep = _nothing) -> int:
+    def fit(
+        self,
+        on_step: OnStep = _nothing,
+        after_step: AfterStep = _nothing,
+        *,
+        stop_at: int | None = None,
+    ) -> int:
         """Train to `max_steps` or until `stop_requested`, save, and return the steps done.
 
         Args:
+            stop_at: the step to end after as if a stop had been requested; None for the last.
             on_step: called with a step's number (from 1) and metrics once they leave the
                 device, which is while the next step runs.
             after_step: called with a step's number as soon as its weights are in the policy.
@@ -106,6 +114,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         """
         self._records.sink = on_step
         self._after_step = after_step
+        self._last_step = min(self.max_steps, stop_at or self.max_steps)
         self.train([], skip_jit=True)
         return int(self.train_steps)
 
@@ -140,7 +149,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
 
     def next_batch(self) -> sft_step.Batch | None:
         """The coming step's batch with a leading micro-batch axis, or None when training ends."""
-        if self.stop_requested or self.train_steps >= self.max_steps:
+        if self.stop_requested or self.train_steps >= self._last_step:
             return None
         batch = {
             name: array.reshape(self._micro_batches, -1, *array.shape[1:])
@@ -155,7 +164,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         step = int(self.train_steps) + 1
         self._after_step(step)
         # Where a checkpoint follows, wait for the numbers: it could push out the last good one.
-        last = step == self.max_steps or self.stop_requested
+        last = step == self._last_step or self.stop_requested
         if last or step == 1 or step % self._stage.checkpoint_every == 0:
             _require_finite("loss", step, float(self._buffered_train_metrics.loss))
             _require_finite("gradient", step, float(metrics["grad_norm"][0][0]))

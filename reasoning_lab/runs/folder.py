@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.runs.files import naming_full_disk
+from reasoning_lab.runs.files import DiskFullError, naming_full_disk
 from reasoning_lab.runs.status import StatusWriter, recording_status
 
 _ID_PATTERN = re.compile(r"\d{8}-\d{6}-")
@@ -51,6 +51,32 @@ class RunFolder:
                 ) from error
             break
         return cls(path)
+
+    @classmethod
+    def at(cls, path: str | Path) -> "RunFolder":
+        """The folder at that very path, made if it is missing; it may hold a run already.
+
+        Raises:
+            ConfigError: it cannot be made, or holds something else than a run.
+        """
+        folder = cls(Path(path).resolve())
+        try:
+            with naming_full_disk(folder.path):
+                folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if isinstance(error, DiskFullError):
+                raise
+            raise ConfigError(
+                f"run_dir={path}: cannot be made ({error.strerror}). Choose another folder."
+            ) from error
+        of_a_run = {folder.status_path.name, folder.output_path.name}
+        others = [entry.name for entry in folder.path.iterdir() if entry.name not in of_a_run]
+        if others and not folder.config_path.is_file():
+            raise ConfigError(
+                f"run_dir={path}: holds no run but {', '.join(sorted(others)[:3])}. "
+                "Choose an empty or a new folder."
+            )
+        return folder
 
     @classmethod
     def open(cls, run: str | Path, runs_dir: str | Path = "runs") -> "RunFolder":
@@ -100,6 +126,11 @@ class RunFolder:
     @property
     def log_path(self) -> Path:
         return self.path / "log.txt"
+
+    @property
+    def output_path(self) -> Path:
+        """What a run of a sweep would have said on the screen."""
+        return self.path / "output.txt"
 
     @property
     def checkpoints_dir(self) -> Path:

@@ -15,9 +15,13 @@ from typing import Literal
 from reasoning_lab.config import ConfigError
 from reasoning_lab.runs.files import write_atomically
 
-State = Literal["running", "done", "failed", "interrupted", "killed"]
+State = Literal["running", "done", "failed", "interrupted", "paused", "killed"]
 
 _SECONDS_BETWEEN_WRITES = 1.0
+
+
+class Paused(BaseException):
+    """Ends a run before its last step because that is what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,33 @@ def recording_status(path: Path) -> Iterator[StatusWriter]:
     status = StatusWriter(path)
     try:
         yield status
+    except Paused:
+        status.end("paused")
+        raise
     except BaseException as error:
         _end_badly(status, error)
         raise
     status.end("done")
+
+
+def mark_failed(path: Path, error: str, details: str) -> None:
+    """Put down from outside why a run failed that could not do so itself. Nothing is put down
+    while another process of this machine is at work in the run.
+
+    Args:
+        path: of status.json, which may be missing or damaged.
+        error: what happened, in a line.
+        details: what stands for the traceback.
+    """
+    try:
+        before = read_status(path)
+    except (FileNotFoundError, ValueError, TypeError):
+        StatusWriter(path)
+        before = read_status(path)
+    if before.state == "running" and _is_here(before) and before.pid != os.getpid():
+        return
+    status = replace(before, state="failed", ended=_now(), error=error, traceback=details)
+    write_atomically(path, json.dumps(asdict(status), indent=2) + "\n")
 
 
 def read_status(path: Path) -> Status:

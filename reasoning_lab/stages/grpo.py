@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -103,7 +104,9 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
             folder.path,
             to_mapping(experiment),
             job_type="grpo",
+            runs_dir=Path(experiment.runs_dir),
             resume_step=trainer.steps_done or None,
+            history=read_records(folder.metrics_path),
         )
         with tracking as tracker:
             run = _Run(experiment, stage, folder, mixture, judge, console)
@@ -244,8 +247,8 @@ def _train(
             evaluate(0)
         with progress_bar(run.console, "train", stage.max_steps) as bar:
             bar.update(begun_at)
-            done = trainer.fit(on_step, on_rollouts, evaluate)
-    stop_here(done, stage.max_steps, folder, run.console)
+            done = trainer.fit(on_step, on_rollouts, evaluate, stop_at=experiment.stop_at)
+    stop_here(done, stage.max_steps, folder, run.console, stop_at=experiment.stop_at)
 
 
 def _known_so_far(

@@ -68,9 +68,13 @@ def pinned(experiment: Experiment) -> Experiment:
     parent = parent_of(experiment)
     if parent is None:
         return experiment
-    beside = parent.folder.path.parent == Path(experiment.runs_dir).resolve()
-    name = parent.folder.id if beside else os.path.relpath(parent.folder.path)
-    return replace(experiment, init_from=name)
+    return replace(experiment, init_from=name_for_good(parent.folder.path, experiment.runs_dir))
+
+
+def name_for_good(run: Path, runs_dir: str) -> str:
+    """What `init_from` calls a run: where it is in `runs_dir`, so that both can move together."""
+    run, runs = run.resolve(), Path(runs_dir).resolve()
+    return str(run.relative_to(runs)) if run.is_relative_to(runs) else os.path.relpath(run)
 
 
 def restore_best(policy: Policy, folder: RunFolder) -> int:

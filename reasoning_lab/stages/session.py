@@ -20,6 +20,7 @@ from reasoning_lab.experiment import Experiment
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.manifest import describe_run
+from reasoning_lab.runs.status import Paused
 
 _PACKAGES = (
     *("google-tunix", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
@@ -113,12 +114,17 @@ def stopping_on_interrupt(trainer: Stoppable) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def stop_here(done: int, max_steps: int, folder: RunFolder, console: Console) -> None:
+def stop_here(
+    done: int, max_steps: int, folder: RunFolder, console: Console, *, stop_at: int | None
+) -> None:
     """Say how to go on with a run that was stopped before its last step.
 
-    Raises: KeyboardInterrupt, if it was.
+    Raises: KeyboardInterrupt or, where it was to stop there, Paused.
     """
     if done < max_steps:
+        if stop_at is not None and done >= stop_at:
+            _log.info("paused at step %d of %d", done, max_steps)
+            raise Paused
         console.print(
             f"Stopped and saved at step {done} of {max_steps}. Go on with:\n"
             f"  python -m reasoning_lab resume {folder.path}"

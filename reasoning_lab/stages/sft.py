@@ -7,6 +7,7 @@ report. Left out on purpose: choosing among checkpoints by held-out loss; the la
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -23,6 +24,7 @@ from reasoning_lab.runs.files import naming_full_disk
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
 from reasoning_lab.runs.metrics import MetricsWriter
+from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import evaluate_base, evaluate_tuned
 from reasoning_lab.stages.lineage import begin_with, build_problems, parent_of
@@ -68,11 +70,13 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
             folder.path,
             to_mapping(experiment),
             job_type="sft",
+            runs_dir=Path(experiment.runs_dir),
             resume_step=trainer.train_steps or None,
+            history=read_records(folder.metrics_path),
         )
         with tracking as tracker:
             held_out = _held_out_batches(mixture, tokens, experiment, stage)
-            _train(trainer, stage, folder, held_out, rows, status, tracker, console)
+            _train(trainer, experiment, stage, folder, held_out, rows, status, tracker, console)
             batch_size = experiment.hardware.generation_batch_size
             judged = []
             if experiment.evaluation.baseline:
@@ -140,6 +144,7 @@ def _trainer(
 
 def _train(
     trainer: SFTTrainer,
+    experiment: Experiment,
     stage: SFTSpec,
     folder: RunFolder,
     held_out: Sequence[Batch],
@@ -185,8 +190,8 @@ def _train(
                 metrics.log(step, loss)
                 tracker.log(step, loss)
 
-        done = trainer.fit(on_step, measure_held_out)
-    stop_here(done, max_steps, folder, console)
+        done = trainer.fit(on_step, measure_held_out, stop_at=experiment.stop_at)
+    stop_here(done, max_steps, folder, console, stop_at=experiment.stop_at)
 
 
 def _held_out_batches(

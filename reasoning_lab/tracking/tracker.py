@@ -44,7 +44,9 @@ def open_tracker(
     config: Mapping[str, Any],
     *,
     job_type: str,
+    runs_dir: Path | None = None,
     resume_step: int | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Tracker]:
     """A tracker for the run in the folder `run_dir`, finished with the block.
 
@@ -53,7 +55,10 @@ def open_tracker(
         run_dir: the run's folder; its name becomes the name there.
         config: the resolved experiment, nested mappings of plain values.
         job_type: the stage, such as "sft".
-        resume_step: the step a restored checkpoint stands at, None for a new run.
+        runs_dir: the folder of all runs, those of sweeps too, which share a wandb/ folder in it;
+            None for the folder that the run's folder is in.
+        resume_step: the step a restored checkpoint stands at, None for a run from the beginning.
+        history: the records of the run's metrics.jsonl; those after `resume_step` are ignored.
 
     Raises:
         ConfigError: `tracking.mode=online` without a key, or a key that cannot be one.
@@ -62,6 +67,12 @@ def open_tracker(
         yield NullTracker()
         return
     with wandb_tracker(
-        spec, run_dir, config, job_type=job_type, resume_step=resume_step
+        spec,
+        run_dir,
+        config,
+        job_type=job_type,
+        runs_dir=(runs_dir or run_dir.parent).resolve(),
+        resume_step=resume_step or 0,
+        history=history,
     ) as tracker:
         yield tracker

@@ -1,8 +1,11 @@
 """A clean environment for wandb, and a reader of the files it keeps offline."""
 
+import contextlib
 import gc
 import json
 import os
+import signal
+import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import KEY, FakeServer
 
 Read = Callable[[Path], list[Any]]
 
@@ -17,10 +21,17 @@ _BLOCK = 32 * 1024
 
 
 def forget_wandb() -> None:
-    """End wandb's process and its memory of the environment."""
+    """End wandb's process and its memory of the environment.
+
+    It is killed: with a server that died it would go on trying for days.
+    """
     import wandb
 
     wandb.teardown()
+    children = ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"]
+    for number in subprocess.run(children, capture_output=True, text=True).stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(number), signal.SIGKILL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # wandb does not wait for its process
         gc.collect()
@@ -38,6 +49,17 @@ def wandb_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("NETRC", str(home / ".netrc"))
     yield home
     forget_wandb()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A W&B server on loopback, which wandb is told to use."""
+    server = FakeServer()
+    server.start()
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

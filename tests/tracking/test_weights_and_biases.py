@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import KEY
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.tracking import weights_and_biases
+from reasoning_lab.tracking.identity import Identity, identify
 from reasoning_lab.tracking.specs import TrackingSpec
 from reasoning_lab.tracking.tracker import open_tracker
 
 SPEC = TrackingSpec(wandb=True)
-KEY = "a" * 40  # a well-formed key that no server knows
 
 Read = Callable[[Path], list[Any]]
 Said = Callable[[], list[str]]
@@ -40,7 +42,13 @@ def test_without_a_key_the_run_is_kept_on_disk_and_one_line_says_so(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     spec = TrackingSpec(wandb=True, project="lab", group="g", tags=("a", "b"))
-    config = {"lora": {"rank": 4}, "seed": 0}
+    config = {
+        "lora": {"_target_": "x.LoraSpec", "rank": 4, "target_modules": ["q_proj", "v_proj"]},
+        "data": {"sources": {"sums": {"rows": 2}, "stories": {"rows": None}}},
+        "reward": {},
+        "seed": 0,
+        "tracking": {"tags": ["a", "b"]},
+    }
     with open_tracker(spec, run_dir, config, job_type="sft") as tracker:
         for step in (10, 20):
             tracker.log(step, {"train/loss": 1 / step})
@@ -55,16 +63,24 @@ def test_without_a_key_the_run_is_kept_on_disk_and_one_line_says_so(
 
     assert offline_history(run_dir.parent) == [
         {"step": 10, "train/loss": 0.1},
-        {"step": 20, "train/loss": 0.05},
-        {"step": 20, "eval/loss": 0.5},
+        {"step": 20, "train/loss": 0.05, "eval/loss": 0.5},
     ]
     records = read_offline(run_dir.parent)
     [run] = [record.run for record in records if record.HasField("run")]
-    assert (run.run_id, run.project, run.run_group) == (run_dir.name, "lab", "g")
+    assert run.run_id.startswith(f"{run_dir.name}-")
+    assert (run.display_name, run.project, run.run_group) == (run_dir.name, "lab", "g")
     assert (run.job_type, list(run.tags)) == ("sft", ["a", "b"])
     sent = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert sent["lora"] == {"rank": 4}
-    assert sent["run_id"] == run_dir.name
+    assert {key: value for key, value in sent.items() if not key.startswith("_")} == {
+        "data": "sums,stories",
+        "data.sources.sums.rows": 2,
+        "data.sources.stories.rows": None,
+        "lora.rank": 4,
+        "lora.target_modules": "q_proj,v_proj",
+        "run_id": run_dir.name,
+        "seed": 0,
+        "stage": "sft",
+    }
     axes = {r.metric.glob_name: r.metric.step_metric for r in records if r.HasField("metric")}
     assert axes["*"] == "step"
     summaries = [
@@ -97,27 +113,55 @@ def test_samples_are_a_table_that_stays_among_the_runs(
     assert all(path.suffix == ".log" for path in at_home)  # nothing a moved folder would miss
 
 
-def test_runs_of_one_process_do_not_mix(run_dir: Path, read_offline: Read) -> None:
+def test_a_table_that_wandb_refuses_stops_nothing(run_dir: Path, said: Said) -> None:
+    with open_tracker(SPEC, run_dir, {}, job_type="sft") as tracker:
+        tracker.samples(1, [{"correct": True}, {"correct": "perhaps"}])
+        tracker.log(2, {"loss": 1.0})
+    assert any("metrics.jsonl goes on" in message for message in said())
+
+
+def test_runs_of_one_process_do_not_mix(run_dir: Path) -> None:
     other = run_dir.with_name("20261121-225502-sft-gemma3_tiny")
+    other.mkdir()
     for path in (run_dir, other):
         with open_tracker(SPEC, path, {}, job_type="sft") as tracker:
             tracker.log(1, {"loss": 1.0})
     kept = [path.name for path in run_dir.parent.glob("wandb/offline-run-*")]
     assert len(kept) == 2
-    assert any(name.endswith(run_dir.name) for name in kept)
-    assert any(name.endswith(other.name) for name in kept)
+    assert any(run_dir.name in name for name in kept)
+    assert any(other.name in name for name in kept)
 
 
-def test_a_resumed_run_is_a_run_of_its_own_that_tells_where_it_belongs(
-    run_dir: Path, read_offline: Read
-) -> None:
-    with open_tracker(SPEC, run_dir, {}, job_type="sft", resume_step=40):
-        pass
-    [run] = [record.run for record in read_offline(run_dir.parent) if record.HasField("run")]
-    assert run.run_id.startswith(f"{run_dir.name}-40-")
-    assert run.display_name == f"{run_dir.name} from step 40"
-    sent = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert sent["run_id"] == run_dir.name
+def test_runs_of_sweeps_share_the_folder_but_no_id(tmp_path: Path) -> None:
+    runs_dir, ids = tmp_path / "runs", set()
+    for sweep in ("one", "two"):
+        path = runs_dir / "sweeps" / sweep / "lora.rank=8,stage.beta=0.02,seed=0"
+        path.mkdir(parents=True)
+        with open_tracker(SPEC, path, {}, job_type="grpo", runs_dir=runs_dir) as tracker:
+            tracker.log(1, {"loss": 1.0})
+        ids.add(identify(path).id)
+    assert len(ids) == 2
+    assert all(re.fullmatch(r"lora\.rank-8-stage\.beta-0\.02-seed-0-\w{6}", id) for id in ids)
+    kept = [path.name for path in runs_dir.glob("wandb/offline-run-*")]
+    assert len(kept) == 2
+    assert not list(tmp_path.glob("runs/sweeps/**/wandb"))
+
+
+def test_an_id_moves_with_the_folder_and_a_torn_note_of_it_is_forgotten(run_dir: Path) -> None:
+    first = identify(run_dir)
+    assert not first.is_known
+    moved = run_dir.rename(run_dir.parent / "moved")
+    assert identify(moved) == Identity(first.id, is_known=True)
+    (moved / "wandb.json").write_text('{"id"')
+    assert identify(moved).id.startswith("moved-")
+
+
+def test_an_id_of_a_long_name_is_one_that_wandb_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("stage.learning_rate=0.0001," * 8)
+    path.mkdir()
+    with open_tracker(SPEC, path, {}, job_type="sft") as tracker:
+        tracker.log(1, {"loss": 1.0})
+    assert len(identify(path).id) < 100
 
 
 def test_a_failed_run_is_marked_as_failed(run_dir: Path, read_offline: Read) -> None:
@@ -168,6 +212,8 @@ def test_a_dead_server_means_offline(
     monkeypatch.setattr(weights_and_biases, "_SECONDS_TO_CONNECT", 1)
     with open_tracker(SPEC, run_dir, {}, job_type="sft") as tracker:
         tracker.log(1, {"loss": 1.0})
+    [kept] = run_dir.parent.glob("wandb/offline-run-*")
+    assert kept.name.endswith(identify(run_dir).id)
     [trouble, instead] = said()
     assert "server cannot be used, recording offline" in trouble
     assert "wandb sync" in instead
@@ -201,8 +247,9 @@ def test_a_key_in_netrc_counts(wandb_environment: Path, monkeypatch: pytest.Monk
 
 def test_switched_off_by_the_environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    with open_tracker(SPEC, run_dir, {}, job_type="sft") as tracker:
-        tracker.log(1, {"loss": 1.0})
+    history = [{"step": 1, "time": 0.0, "loss": 1.0}]
+    with open_tracker(SPEC, run_dir, {}, job_type="sft", resume_step=1, history=history) as tracker:
+        tracker.log(2, {"loss": 1.0})
     assert list(run_dir.parent.glob("wandb/*run-*")) == []
 
 

@@ -1,0 +1,140 @@
+"""Our sweeper and launchers where Hydra looks for plugins; hydra/sweeper and hydra/launcher name
+them. Hydra imports this at every start, so what they do is imported when they do it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class LabSweeperConfig:
+    """params: axes of a sweep as a file in sweeps/ gives them."""
+
+    _target_: str = "hydra_plugins.reasoning_lab_plugins.LabSweeper"
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class WarmLauncherConfig:
+    _target_: str = "hydra_plugins.reasoning_lab_plugins.WarmLauncher"
+
+
+@dataclass
+class CommandsLauncherConfig:
+    """machine: keys of reasoning_lab.sweeps.commands.Machine, as in {image: my/image:1}."""
+
+    _target_: str = "hydra_plugins.reasoning_lab_plugins.CommandsLauncher"
+    python: str = "python"
+    machine: dict[str, Any] = field(default_factory=dict)
+
+
+class LabSweeper(Sweeper):
+    """Grids that go on where they stopped, and searches; see reasoning_lab/sweeps/."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        del params  # read with the rest of the command line
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from reasoning_lab.plain_errors import plain_errors
+        from reasoning_lab.sweeps.plan import read_request
+
+        with plain_errors():
+            overrides = [*search_path(config), *config.hydra.overrides.task]
+            self._request = read_request(overrides)
+        config.hydra.sweep.dir = str(self._request.path)
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context, task_function, config
+        )
+        self._launched = 0
+
+    def sweep(self, arguments: list[str]) -> None:
+        from reasoning_lab.plain_errors import plain_errors
+        from reasoning_lab.sweeps.conduct import conduct
+
+        with plain_errors():
+            try:
+                conduct(self._request, self._launch)
+            finally:
+                if isinstance(self._launcher, WarmLauncher):
+                    self._launcher.close()
+
+    def _launch(self, points: Sequence[Any]) -> None:
+        jobs = [list(point.overrides) for point in points]
+        self._launcher.launch(jobs, initial_job_idx=self._launched)
+        self._launched += len(jobs)
+
+
+class WarmLauncher(Launcher):
+    """One run after another in one process, in which weights and compiled steps stay warm."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from reasoning_lab.sweeps.warm import Workshop
+
+        self._search_path = search_path(config)
+        self._workshop = Workshop()
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        self._workshop.run_all([[*self._search_path, *overrides] for overrides in job_overrides])
+        return []
+
+    def close(self) -> None:
+        """End the process; the next launch would start another."""
+        self._workshop.close()
+
+
+class CommandsLauncher(Launcher):
+    """Runs nothing: writes a command line for each run, for machines that are elsewhere."""
+
+    def __init__(self, python: str, machine: dict[str, Any]) -> None:
+        self._python, self._machine = python, machine
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._search_path = search_path(config)
+        self._folder = Path(config.hydra.sweep.dir) / "commands"
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        from reasoning_lab.sweeps.commands import commands, read_machine, write_all
+
+        jobs = [[*self._search_path, *overrides] for overrides in job_overrides]
+        files = write_all(commands(jobs, self._python), self._folder, read_machine(self._machine))
+        for what, path in files.items():
+            print(f"{what}: {path}")
+        return []
+
+
+def search_path(config: DictConfig) -> list[str]:
+    """Overrides that make configs of one's own found, from --config-dir or hydra.searchpath."""
+    given = [text for text in config.hydra.overrides.hydra if text.startswith("hydra.searchpath")]
+    folders = [
+        source.path
+        for source in config.hydra.runtime.config_sources
+        if source.provider == "command-line"
+    ]
+    return given + [f"hydra.searchpath=['file://{folder}']" for folder in folders]
+
+
+_STORE = ConfigStore.instance()
+_STORE.store(group="hydra/sweeper", name="lab", node=LabSweeperConfig, provider="reasoning_lab")
+_STORE.store(group="hydra/launcher", name="warm", node=WarmLauncherConfig, provider="reasoning_lab")
+_STORE.store(
+    group="hydra/launcher", name="commands", node=CommandsLauncherConfig, provider="reasoning_lab"
+)

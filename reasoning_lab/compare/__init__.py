@@ -1,0 +1,1 @@
+"""Runs side by side, from their folders alone: tables, pictures and a verdict."""

@@ -1,0 +1,1 @@
+"""Many runs from one command: which, where and in what order; skipped, resumed, watched."""

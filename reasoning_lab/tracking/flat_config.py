@@ -1,0 +1,38 @@
+"""The config as W&B shows it: one flat key for each value, by the name it has on the command line.
+
+W&B keeps the key "lora.rank" as {"lora.rank": {"value": 8}}, the form in which `wandb agent` writes
+the parameters of a sweep too. `backend_key` says how its app addresses it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_BESIDE_THE_POINT = {"tracking", "sweep", "name", "runs_dir", "run_dir", "stop_at", "check"}
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys to plain values; lists as "a,b", which W&B can group by. Settings alone: not
+    where the run goes, and who watches it.
+
+    Names of what a group holds stand under the group's own key, as in "data": "gsm8k,scitldr".
+    """
+    named = {"data": config.get("data", {}).get("sources"), "reward": config.get("reward")}
+    names = {key: ",".join(parts) for key, parts in named.items() if parts}
+    settings = {key: config[key] for key in config if key not in _BESIDE_THE_POINT}
+    return {**names, **dict(_leaves(settings, ""))}
+
+
+def backend_key(key: str) -> str:
+    """How W&B's app finds a flat key; wandb_workspaces would take the dot for nesting."""
+    return f"{key}.value"
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name != "_target_":
+                yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield key, ",".join(map(str, value))
+    else:
+        yield key, value
