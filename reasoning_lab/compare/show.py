@@ -9,7 +9,7 @@ from rich.text import Text
 from reasoning_lab.compare import table
 from reasoning_lab.compare.compare import compare
 from reasoning_lab.compare.comparison import Comparison
-from reasoning_lab.compare.page import write_page
+from reasoning_lab.compare.page.page import write_page
 from reasoning_lab.compare.record import as_json
 from reasoning_lab.config import ConfigError
 from reasoning_lab.runs.files import DiskFullError, naming_full_disk, write_atomically

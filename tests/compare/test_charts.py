@@ -7,14 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from reasoning_lab.compare.axis_charts import axis_charts, heat_maps
 from reasoning_lab.compare.comparison import Comparison, Metric
-from reasoning_lab.compare.curves import curves, smoothed, smoothing_memory, thinned
-from reasoning_lab.compare.domain_bars import domain_charts
-from reasoning_lab.compare.reward_parts import reward_parts_table
-from reasoning_lab.compare.same_prompts import same_prompts
-from reasoning_lab.compare.score_charts import cost_chart, pareto_front, score_chart
-from reasoning_lab.compare.sections import sections
+from reasoning_lab.compare.page.axis_charts import axis_charts, heat_maps
+from reasoning_lab.compare.page.curves import curves, smoothed, smoothing_memory, thinned
+from reasoning_lab.compare.page.domain_bars import domain_charts
+from reasoning_lab.compare.page.reward_parts import reward_parts_table
+from reasoning_lab.compare.page.same_prompts import same_prompts
+from reasoning_lab.compare.page.score_charts import cost_chart, pareto_front, score_chart
+from reasoning_lab.compare.page.sections import sections
 from tests.compare.comparisons import BASE, answers, comparison, run, series, sweep
 
 AXES = {"lora.rank": ["4", "8"], "stage.beta": ["0.0", "0.02"]}

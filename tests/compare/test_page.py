@@ -11,7 +11,7 @@ import pytest
 from plotly.offline import get_plotlyjs_version
 
 from reasoning_lab.compare.comparison import Comparison, Metric, Verdict
-from reasoning_lab.compare.page import for_script, write_page
+from reasoning_lab.compare.page.page import for_script, write_page
 from tests.compare.comparisons import answers, comparison, run, series, sweep
 
 NASTY = (

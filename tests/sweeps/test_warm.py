@@ -1,6 +1,5 @@
 """Runs in a process beside the sweep's own: what happens when either of them is stopped or dies."""
 
-import json
 import os
 import signal
 import subprocess
@@ -161,9 +160,10 @@ def test_a_run_that_dies_takes_no_other_along(sweep: Sweep, how: str, cause: str
 
 
 def test_a_process_that_does_not_even_begin_is_told(sweep: Sweep) -> None:
-    code, output = sweep.run("lora.rank=2", NO_IMPORT="1")
+    code, output = sweep.run("lora.rank=2,4", NO_IMPORT="1")
     assert code == 1, output
-    assert sweep.status(2).error == "The process ended with exit status 5."
+    for rank in (2, 4):
+        assert sweep.status(rank).error == "The process ended with exit status 5."
     assert "Traceback" not in output
 
 
@@ -182,7 +182,7 @@ def test_ctrl_c_saves_the_run_and_the_same_command_goes_on(sweep: Sweep) -> None
 
 def test_ctrl_c_of_a_terminal_reaches_the_run_once(sweep: Sweep) -> None:
     """A terminal sends it to all processes; the second one would keep a run from saving."""
-    with sweep.start("lora.rank=2", "name=waits") as process:
+    with sweep.start("lora.rank=2,4", "name=waits") as process:
         wait_for(sweep.path(2).status_path.exists)
         run = sweep.status(2).pid
         assert os.getpgid(run) != os.getpgid(process.pid)
@@ -204,7 +204,7 @@ def test_a_run_whose_sweep_was_killed_saves_and_ends(sweep: Sweep) -> None:
 def test_no_run_begins_after_its_sweep_was_killed(sweep: Sweep, tmp_path: Path) -> None:
     """Not even one that was asked for while JAX was being imported."""
     begun = tmp_path / "begun"
-    with sweep.start("lora.rank=2", SLOW_IMPORT=str(begun)) as process:
+    with sweep.start("lora.rank=2,4", SLOW_IMPORT=str(begun)) as process:
         wait_for(lambda: begun.exists() and begun.read_text() != "")
         process.kill()
     wait_for(lambda: not is_alive(int(begun.read_text())))
@@ -214,7 +214,7 @@ def test_no_run_begins_after_its_sweep_was_killed(sweep: Sweep, tmp_path: Path) 
 @pytest.mark.slow  # half a minute
 def test_a_real_run_that_was_stopped_goes_on(sweep: Sweep) -> None:
     """tests/stages/test_recipe.py shows that what is recorded then is the same, bit for bit."""
-    words = ("lora.rank=2", "stage.max_steps=60", "evaluation.baseline=false")
+    words = ("lora.rank=2,4", "stage.max_steps=60", "evaluation.baseline=false")
     metrics = sweep.path(2).metrics_path
     launch = REPOSITORY / "launch.py"
     with sweep.start(*words, script=launch) as process:
@@ -227,9 +227,10 @@ def test_a_real_run_that_was_stopped_goes_on(sweep: Sweep) -> None:
     with sweep.start(*words, script=launch) as process:
         output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
-    assert "1 to go on with" in output
-    assert sweep.status(2).state == "done"
-    assert [point.step for point in read_series(metrics, "train/loss")] == list(range(1, 61))
+    assert "2 runs, 2 to do, 1 to go on with" in output
     assert "going on from the checkpoint of step" in sweep.path(2).output_path.read_text()
-    record = json.loads((sweep.folder / "runs/sweeps/s/sweep.json").read_text())
-    assert list(record["runs"]) == ["rank=2+seed=0"]
+    for rank in (2, 4):
+        assert sweep.status(rank).state == "done"
+        series = read_series(sweep.path(rank).metrics_path, "train/loss")
+        assert [point.step for point in series] == list(range(1, 61))
+    assert sweep.status(2).pid == sweep.status(4).pid

@@ -12,10 +12,10 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from reasoning_lab.compare.comparison import Comparison
-from reasoning_lab.compare.curves import curves
-from reasoning_lab.compare.heading import heading
-from reasoning_lab.compare.same_prompts import same_prompts
-from reasoning_lab.compare.sections import Section, sections
+from reasoning_lab.compare.page.curves import curves
+from reasoning_lab.compare.page.heading import heading
+from reasoning_lab.compare.page.same_prompts import same_prompts
+from reasoning_lab.compare.page.sections import Section, sections
 from reasoning_lab.runs.files import write_atomically
 
 _PLOTLY = "plotly.min.js"
@@ -120,4 +120,4 @@ def _from_network(plotly: str) -> str:
 
 
 def _beside(name: str) -> str:
-    return files("reasoning_lab.compare").joinpath(name).read_text("utf-8")
+    return files("reasoning_lab.compare.page").joinpath(name).read_text("utf-8")

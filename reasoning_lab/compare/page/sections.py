@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-from reasoning_lab.compare.axis_charts import axis_charts, heat_maps
 from reasoning_lab.compare.comparison import Comparison
-from reasoning_lab.compare.differences_table import differences_table
-from reasoning_lab.compare.domain_bars import domain_charts
-from reasoning_lab.compare.failures import failures
-from reasoning_lab.compare.figures import Figure, scored
-from reasoning_lab.compare.page_labels import short_label, short_names
-from reasoning_lab.compare.reward_parts import MOST_SETTINGS, reward_parts_table
-from reasoning_lab.compare.score_charts import (
+from reasoning_lab.compare.page.axis_charts import axis_charts, heat_maps
+from reasoning_lab.compare.page.differences_table import differences_table
+from reasoning_lab.compare.page.domain_bars import domain_charts
+from reasoning_lab.compare.page.failures import failures
+from reasoning_lab.compare.page.figures import Figure, scored
+from reasoning_lab.compare.page.page_labels import short_label, short_names
+from reasoning_lab.compare.page.reward_parts import MOST_SETTINGS, reward_parts_table
+from reasoning_lab.compare.page.score_charts import (
     MOST_ROWS,
     cost_chart,
     minutes_of,
@@ -20,7 +20,7 @@ from reasoning_lab.compare.score_charts import (
     pareto_front,
     score_chart,
 )
-from reasoning_lab.compare.settings_table import settings_table
+from reasoning_lab.compare.page.settings_table import settings_table
 from reasoning_lab.compare.wording import (
     difference_interval_text,
     difference_text,

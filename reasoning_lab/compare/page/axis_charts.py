@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from reasoning_lab.compare.comparison import Axis, Comparison, Metric
-from reasoning_lab.compare.figures import (
+from reasoning_lab.compare.page.figures import (
     ACCENT,
     MOST_VALUES,
     SEED,
@@ -17,7 +17,7 @@ from reasoning_lab.compare.figures import (
     scored,
     seen_values,
 )
-from reasoning_lab.compare.page_labels import for_plotly
+from reasoning_lab.compare.page.page_labels import for_plotly
 from reasoning_lab.compare.wording import score_text
 from reasoning_lab.evaluation.statistics import mean_interval
 

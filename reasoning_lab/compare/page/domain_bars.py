@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from reasoning_lab.compare.comparison import Answer, Comparison
-from reasoning_lab.compare.figures import PALETTE, Figure, scored
-from reasoning_lab.compare.page_labels import for_plotly, short_label, short_names
+from reasoning_lab.compare.page.figures import PALETTE, Figure, scored
+from reasoning_lab.compare.page.page_labels import for_plotly, short_label, short_names
 from reasoning_lab.evaluation.statistics import wilson_interval
 
 _BEST = 3

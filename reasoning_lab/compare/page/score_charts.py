@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from reasoning_lab.compare.comparison import Axis, Comparison, Metric, Setting
-from reasoning_lab.compare.figures import (
+from reasoning_lab.compare.page.figures import (
     ACCENT,
     MOST_VALUES,
     PLAIN,
@@ -19,7 +19,7 @@ from reasoning_lab.compare.figures import (
     scored,
     seen_values,
 )
-from reasoning_lab.compare.page_labels import for_plotly, short_label, short_names
+from reasoning_lab.compare.page.page_labels import for_plotly, short_label, short_names
 from reasoning_lab.compare.wording import estimate_text, score_text
 
 MOST_ROWS = 40

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from reasoning_lab.compare.comparison import ComparedRun, Comparison, Series
-from reasoning_lab.compare.figures import PALETTE, SCALE
-from reasoning_lab.compare.page_labels import short_label, short_names
+from reasoning_lab.compare.page.figures import PALETTE, SCALE
+from reasoning_lab.compare.page.page_labels import short_label, short_names
 
 _MOST_POINTS = 240
 _MANY_RUNS = 40  # beyond, half the points, so that the page stays small

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from reasoning_lab.compare.comparison import Answer, ComparedRun, Comparison
-from reasoning_lab.compare.page_labels import short_label, short_names
+from reasoning_lab.compare.page.page_labels import short_label, short_names
 from reasoning_lab.formats import TAGS
 
 _MOST_PROBLEMS = 24

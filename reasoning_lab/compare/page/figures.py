@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 from reasoning_lab.compare.comparison import Axis, Comparison, Metric, Setting
-from reasoning_lab.compare.page_labels import for_plotly
+from reasoning_lab.compare.page.page_labels import for_plotly
 
 Figure = dict[str, Any]
 

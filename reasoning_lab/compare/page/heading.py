@@ -4,7 +4,7 @@ from collections import Counter
 from html import escape
 
 from reasoning_lab.compare.comparison import Comparison, Verdict
-from reasoning_lab.compare.figures import scored
+from reasoning_lab.compare.page.figures import scored
 from reasoning_lab.compare.wording import counted
 
 _SHORT = 90  # characters of a headline in large letters

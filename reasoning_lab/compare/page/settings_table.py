@@ -6,8 +6,8 @@ from html import escape
 from math import isfinite
 
 from reasoning_lab.compare.comparison import Comparison, Estimate, Metric, Setting
-from reasoning_lab.compare.figures import score_title
-from reasoning_lab.compare.page_labels import is_run_name, short_names
+from reasoning_lab.compare.page.figures import score_title
+from reasoning_lab.compare.page.page_labels import is_run_name, short_names
 from reasoning_lab.compare.wording import interval_text, score_text
 
 _BAR_WIDTH = 120  # pixels

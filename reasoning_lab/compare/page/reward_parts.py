@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 
 from reasoning_lab.compare.comparison import ComparedRun, Comparison, Setting
-from reasoning_lab.compare.page_labels import short_label, short_names
+from reasoning_lab.compare.page.page_labels import short_label, short_names
 
 _PREFIX = "reward/"
 _LAST_SHARE = 0.1  # of a run's points

@@ -1,0 +1,1 @@
+"""The comparison as an HTML page: one section or kind of chart a file."""
