@@ -1,6 +1,7 @@
 """Our sweeper and launchers where Hydra looks for plugins; hydra/sweeper and hydra/launcher name
 them. Hydra imports this at every start, so what they do is imported when they do it."""
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -30,7 +31,8 @@ class WarmLauncherConfig:
 
 @dataclass
 class CommandsLauncherConfig:
-    """machine: keys of reasoning_lab.sweeps.commands.Machine, as in {image: my/image:1}."""
+    """machine: keys of reasoning_lab.sweeps.commands.Machine, each given with a plus, as in
+    +hydra.launcher.machine.image=my/image:1."""
 
     _target_: str = "hydra_plugins.reasoning_lab_plugins.CommandsLauncher"
     python: str = "python"
@@ -57,6 +59,8 @@ class LabSweeper(Sweeper):
             hydra_context, task_function, config
         )
         self._launched = 0
+        with plain_errors():
+            self._check_results_are_seen()
 
     def sweep(self, arguments: list[str]) -> None:
         from reasoning_lab.plain_errors import plain_errors
@@ -70,9 +74,28 @@ class LabSweeper(Sweeper):
                     self._launcher.close()
 
     def _launch(self, points: Sequence[Any]) -> None:
+        from reasoning_lab.runs.folder import RunFolder
+        from reasoning_lab.runs.status import mark_failed
+
         jobs = [list(point.overrides) for point in points]
-        self._launcher.launch(jobs, initial_job_idx=self._launched)
+        returned = self._launcher.launch(jobs, initial_job_idx=self._launched)
         self._launched += len(jobs)
+        for point, job in zip(points, returned, strict=False):  # warm and commands return nothing
+            if job.status == JobStatus.FAILED:  # before the run itself could put it down
+                folder, error = RunFolder.at(point.path), job._return_value
+                text = "".join(traceback.format_exception(error))
+                mark_failed(folder.status_path, f"{type(error).__name__}: {error}", text)
+
+    def _check_results_are_seen(self) -> None:
+        """Raises: ConfigError for a search that would take every setting for a failure."""
+        from reasoning_lab.config import ConfigError
+        from reasoning_lab.sweeps.conduct import is_search
+
+        if isinstance(self._launcher, CommandsLauncher) and is_search(self._request):
+            raise ConfigError(
+                "hydra/launcher=commands makes no runs, and sweep=asha chooses by how they did. "
+                "Use sweep=grid or another launcher."
+            )
 
 
 class WarmLauncher(Launcher):

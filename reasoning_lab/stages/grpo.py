@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.prompts import ProblemBatches
 from reasoning_lab.data.shares import Shares, live_shares
@@ -44,13 +42,12 @@ from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import Judged, evaluate_base, evaluate_tuned
 from reasoning_lab.stages.judge import Judge
 from reasoning_lab.stages.lineage import (
-    Parent,
     begin_with,
     build_problems,
-    parent_of,
     restore_best,
     split_held_out,
 )
+from reasoning_lab.stages.parents import Parent, parent_of
 from reasoning_lab.stages.pictures import grpo_pictures
 from reasoning_lab.stages.progress import make_console, progress_bar, silent_console
 from reasoning_lab.stages.results import announce, record, report
@@ -61,11 +58,12 @@ from reasoning_lab.stages.session import (
     open_policy,
     stop_here,
     stopping_on_interrupt,
+    track,
     write_manifest,
 )
 from reasoning_lab.stages.specs import GRPOSpec
 from reasoning_lab.stages.tokens import Tokens
-from reasoning_lab.tracking.tracker import Tracker, open_tracker
+from reasoning_lab.tracking.tracker import Tracker
 
 _BASE = "base, zero-shot"
 _TRAINED = "GRPO"
@@ -99,16 +97,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         trainer = _trainer(experiment, stage, folder, policy, start, batches, judge)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
         write_manifest(experiment, folder, mixture, policy)
-        tracking = open_tracker(
-            experiment.tracking,
-            folder.path,
-            to_mapping(experiment),
-            job_type="grpo",
-            runs_dir=Path(experiment.runs_dir),
-            resume_step=trainer.steps_done or None,
-            history=read_records(folder.metrics_path),
-        )
-        with tracking as tracker:
+        with track(experiment, folder, "grpo", trainer.steps_done) as tracker:
             run = _Run(experiment, stage, folder, mixture, judge, console)
             _train(trainer, batches, run, status, tracker)
             judged = _compare(policy, start, parent, run)

@@ -1,80 +1,21 @@
 """The runs that a run begins with (`init_from`), and what they were trained on."""
 
 import logging
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 
-from reasoning_lab.config import ConfigError
-from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.example import Example
 from reasoning_lab.data.mixture import Mixture, build_mixture, keep_only
 from reasoning_lab.data.shares import cut_to_shares
 from reasoning_lab.engine.checkpoints import restore_lora
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.tokenizer import Tokenizer
-from reasoning_lab.experiment import Experiment, load
+from reasoning_lab.experiment import Experiment
 from reasoning_lab.runs.folder import RunFolder
+from reasoning_lab.stages.parents import Parent, parent_of
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
 from reasoning_lab.stages.tokens import Tokens
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Parent:
-    """The run whose LoRA weights another begins with."""
-
-    folder: RunFolder
-    experiment: Experiment
-
-    @property
-    def stage_name(self) -> str:
-        """How tables call its model."""
-        return "SFT" if isinstance(self.experiment.stage, SFTSpec) else "GRPO before"
-
-
-def parent_of(experiment: Experiment) -> Parent | None:
-    """The run named by `init_from`; none if training begins with the stock model.
-
-    Raises:
-        ConfigError: there is no such run, or it trained another model or other adapters.
-    """
-    if experiment.init_from is None:
-        return None
-    try:
-        folder = RunFolder.open(experiment.init_from, experiment.runs_dir)
-    except ConfigError as error:
-        raise ConfigError(f"init_from={experiment.init_from}: {error}") from error
-    parent = Parent(folder, load(folder.config_path))
-    differences = [
-        f"{group}.{key} is {was} there and {now} here"
-        for group in ("model", "lora")
-        for key, now, was in _compared(
-            getattr(experiment, group), getattr(parent.experiment, group)
-        )
-    ]
-    if differences:
-        raise ConfigError(
-            f"init_from={experiment.init_from}: {folder.id} has other adapters: "
-            f"{'; '.join(differences)}. Use the run's own, or another run."
-        )
-    return parent
-
-
-def pinned(experiment: Experiment) -> Experiment:
-    """The experiment with `init_from` naming its run for good: "latest" will soon be another."""
-    parent = parent_of(experiment)
-    if parent is None:
-        return experiment
-    return replace(experiment, init_from=name_for_good(parent.folder.path, experiment.runs_dir))
-
-
-def name_for_good(run: Path, runs_dir: str) -> str:
-    """What `init_from` calls a run: where it is in `runs_dir`, so that both can move together."""
-    run, runs = run.resolve(), Path(runs_dir).resolve()
-    return str(run.relative_to(runs)) if run.is_relative_to(runs) else os.path.relpath(run)
 
 
 def restore_best(policy: Policy, folder: RunFolder) -> int:
@@ -147,9 +88,3 @@ def _trained_on_before(experiment: Experiment, tokenizer: Tokenizer) -> Iterator
         tokens = Tokens(tokenizer, parent.experiment.stage)
         yield from build_problems(parent.experiment, tokens).train
         yield from _trained_on_before(parent.experiment, tokenizer)
-
-
-def _compared(here: object, there: object) -> Iterator[tuple[str, object, object]]:
-    """(key, value here, value there) of the keys in which two specs differ."""
-    ours, theirs = to_mapping(here), to_mapping(there)
-    yield from ((key, ours[key], theirs[key]) for key in ours if ours[key] != theirs[key])

@@ -1,8 +1,6 @@
 """The recipe for the stage that an experiment names."""
 
 import fcntl
-import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -10,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.experiment import Experiment, differences, load, to_yaml, what_it_does
+from reasoning_lab.experiment import Experiment, differences, load, to_yaml
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.status import Paused, read_status
 from reasoning_lab.stages import grpo, sft
-from reasoning_lab.stages.lineage import name_for_good, pinned
+from reasoning_lab.stages.parents import pinned, start_of
 from reasoning_lab.stages.specs import GRPOSpec
-
-WARM_STARTS = "warm_starts"  # the folder beside runs that share their beginnings
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +26,7 @@ def run(experiment: Experiment) -> RunFolder:
         ConfigError: what is missing or wrong, and what to do about it.
     """
     if experiment.warm_start is not None:
-        start = _start_of(experiment)
+        start = start_of(experiment)
         with nullcontext() if start.run_dir is None else _alone_in(Path(start.run_dir)):
             parent = run(start)
         experiment = replace(experiment, warm_start=None, init_from=str(parent.path))
@@ -47,41 +43,6 @@ def run(experiment: Experiment) -> RunFolder:
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted, failed or killed run from its newest checkpoint."""
     _train_and_evaluate(load(folder.config_path), folder)
-
-
-def settled(experiment: Experiment) -> Experiment:
-    """An experiment with a `run_dir` as that folder will keep it: its beginning named for good.
-
-    Raises:
-        ConfigError: `init_from` names no run.
-    """
-    if experiment.warm_start is None:
-        return pinned(experiment)
-    start = Path(_start_of(experiment).run_dir or "")
-    return replace(experiment, warm_start=None, init_from=name_for_good(start, experiment.runs_dir))
-
-
-def _start_of(experiment: Experiment) -> Experiment:
-    """The supervised fine-tuning that an experiment begins with, as a run of its own.
-
-    Runs with a `run_dir` share it with those beside them that begin in the same way.
-    """
-    assert experiment.warm_start is not None
-    start = replace(
-        experiment,
-        stage=experiment.warm_start,
-        reward={},
-        warm_start=None,
-        stop_at=None,
-        # The base model is measured at the end, on the same problems.
-        evaluation=replace(experiment.evaluation, baseline=False),
-    )
-    if experiment.run_dir is None:
-        return start
-    text = json.dumps(what_it_does(start), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    shared = Path(experiment.run_dir).parent / WARM_STARTS / f"sft-{digest}"
-    return replace(start, run_dir=str(shared))
 
 
 @contextmanager

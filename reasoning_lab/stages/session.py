@@ -5,14 +5,16 @@ import logging
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
+from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.mixture import Mixture, in_words
 from reasoning_lab.engine import devices
 from reasoning_lab.engine.models import Policy, fingerprint, load_policy
@@ -20,7 +22,9 @@ from reasoning_lab.experiment import Experiment
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.manifest import describe_run
+from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import Paused
+from reasoning_lab.tracking.tracker import Tracker, open_tracker
 
 _PACKAGES = (
     *("google-tunix", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"),
@@ -83,6 +87,21 @@ def check_disk(checkpoint_bytes: int, experiment: Experiment, folder: RunFolder)
             f"stage.checkpoints_to_keep={keep} and one being written), and {free / 1e6:,.0f} MB "
             "are free. Free some space or choose another runs_dir."
         )
+
+
+def track(
+    experiment: Experiment, folder: RunFolder, stage: str, steps_done: int
+) -> AbstractContextManager[Tracker]:
+    """Where the records of a run go besides its folder; going on after `steps_done` steps."""
+    return open_tracker(
+        experiment.tracking,
+        folder.path,
+        to_mapping(experiment),
+        job_type=stage,
+        runs_dir=Path(experiment.runs_dir),
+        resume_step=steps_done or None,
+        history=read_records(folder.metrics_path),
+    )
 
 
 def write_manifest(

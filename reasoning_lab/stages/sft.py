@@ -7,13 +7,11 @@ report. Left out on purpose: choosing among checkpoints by held-out loss; the la
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.packing import Batch, PackedRows
 from reasoning_lab.engine.models import Policy, load_tokenizer
@@ -24,10 +22,10 @@ from reasoning_lab.runs.files import naming_full_disk
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.logs import logging_to
 from reasoning_lab.runs.metrics import MetricsWriter
-from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import evaluate_base, evaluate_tuned
-from reasoning_lab.stages.lineage import begin_with, build_problems, parent_of
+from reasoning_lab.stages.lineage import begin_with, build_problems
+from reasoning_lab.stages.parents import parent_of
 from reasoning_lab.stages.progress import make_console, progress_bar
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
@@ -37,11 +35,12 @@ from reasoning_lab.stages.session import (
     open_policy,
     stop_here,
     stopping_on_interrupt,
+    track,
     write_manifest,
 )
 from reasoning_lab.stages.specs import SFTSpec
 from reasoning_lab.stages.tokens import Tokens
-from reasoning_lab.tracking.tracker import Tracker, open_tracker
+from reasoning_lab.tracking.tracker import Tracker
 
 _log = logging.getLogger(__name__)
 
@@ -65,16 +64,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         trainer = _trainer(experiment, stage, folder, policy, rows)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
         write_manifest(experiment, folder, mixture, policy)
-        tracking = open_tracker(
-            experiment.tracking,
-            folder.path,
-            to_mapping(experiment),
-            job_type="sft",
-            runs_dir=Path(experiment.runs_dir),
-            resume_step=trainer.train_steps or None,
-            history=read_records(folder.metrics_path),
-        )
-        with tracking as tracker:
+        with track(experiment, folder, "sft", trainer.train_steps) as tracker:
             held_out = _held_out_batches(mixture, tokens, experiment, stage)
             _train(trainer, experiment, stage, folder, held_out, rows, status, tracker, console)
             batch_size = experiment.hardware.generation_batch_size

@@ -12,8 +12,8 @@ from reasoning_lab.config import ConfigError
 from reasoning_lab.config.mistakes import shown
 from reasoning_lab.experiment import Experiment, differences, load, what_it_does
 from reasoning_lab.runs.files import write_atomically
-from reasoning_lab.stages.recipe import settled
-from reasoning_lab.sweeps.plan import Point, run_name
+from reasoning_lab.stages.parents import settled
+from reasoning_lab.sweeps.plan import Point, quoted, run_name
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class SweepFolder:
             ConfigError: the runs here are of another experiment.
         """
         here, unreadable = self._experiments()
-        points = [self._completed(point) for point in points]
+        points = [_with_its_beginning(self._completed(point)) for point in points]
         wanted = {point.name: settled(point.experiment) for point in points}
         for point in points:
             if point.name in unreadable:
@@ -181,6 +181,15 @@ class SweepFolder:
                     f"python -m reasoning_lab watch {self.path}, or choose another sweep.name."
                 ) from error
             yield
+
+
+def _with_its_beginning(point: Point) -> Point:
+    """A point whose `init_from` names its run for good: "latest" may be another one tomorrow."""
+    given = point.experiment.init_from
+    if given is None:
+        return point
+    name = settled(point.experiment).init_from
+    return replace(point, chosen=(*point.chosen, f"init_from={quoted(name)}"))
 
 
 def _is_swept(key: str, swept: set[str]) -> bool:

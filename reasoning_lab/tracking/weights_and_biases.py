@@ -8,7 +8,7 @@ again, and an offline folder begun anew holds the whole curve.
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -147,7 +147,7 @@ def _start(
         ),
     }
     try:
-        run = wandb.init(**options)
+        run = _init(options)
     except wandb.errors.UsageError as mistake:
         raise ConfigError(f"tracking: W&B does not accept this: {mistake}") from mistake
     except wandb.errors.CommError as trouble:
@@ -160,6 +160,17 @@ def _start(
     else:
         _log.info("W&B: %s", run.url or mode)
     return run
+
+
+def _init(options: Mapping[str, Any]) -> Any:
+    import wandb
+
+    try:
+        return wandb.init(**options)
+    except OSError:  # wandb's own process died while an earlier run of this process was on
+        with suppress(OSError):  # it forgets that process all the same
+            wandb.teardown()
+        return wandb.init(**options)
 
 
 def _folder_of(run: Any) -> str:

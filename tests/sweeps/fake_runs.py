@@ -7,7 +7,7 @@ from reasoning_lab.experiment import to_yaml
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.metrics import MetricsWriter
 from reasoning_lab.runs.status import Paused, mark_failed
-from reasoning_lab.stages.recipe import settled
+from reasoning_lab.stages.parents import settled
 from reasoning_lab.sweeps.plan import Point
 
 Score = Callable[[Point, int], float]

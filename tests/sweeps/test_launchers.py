@@ -53,7 +53,6 @@ def check_a_whole_sweep(folder: Path, done: subprocess.CompletedProcess[str]) ->
     assert "2 runs, 2 to do" in said
     assert "1/2 done rank=" in said
     assert "2/2 done rank=" in said
-    assert "train/loss" not in said.replace("train/loss ", "", 2)
     assert "train 2/2" not in said  # that is in output.txt
     assert "Page: " in said
     sweep_dir = folder / "runs/sweeps/s"
@@ -77,7 +76,7 @@ def test_ray_makes_all_runs(tmp_path: Path) -> None:
     check_a_whole_sweep(tmp_path, sweep(tmp_path, *words, RAY_AUTH_MODE="disabled"))
 
 
-@pytest.mark.parametrize("launcher", ["basic", "warm", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", "warm"])
 def test_a_run_that_fails_stops_no_other(launcher: str, tmp_path: Path) -> None:
     """The second one has more steps than there are data for."""
     words = ["stage.max_steps=1,5000,2", f"hydra/launcher={launcher}", *LAUNCHERS[launcher]]

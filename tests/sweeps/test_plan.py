@@ -1,6 +1,8 @@
 """Which runs a sweep consists of, how they are called, and what is refused before any begins."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,12 @@ def test_a_folder_that_no_one_gave_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="hydra/sweeper=lab"):
         folder_of(["lora.rank=2"])
     assert folder_of(["run_dir='/a/it\\'s'"]).path == Path("/a/it's")
+
+
+def test_a_sweep_is_planned_without_jax() -> None:
+    script = (
+        "import sys; import reasoning_lab.sweeps.conduct, reasoning_lab.compare.show;"
+        "print([name for name in ('jax', 'tunix', 'wandb', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -94,7 +94,7 @@ def test_only_the_end_of_a_huge_file_is_read(folder: RunFolder) -> None:
     StatusWriter(folder.status_path).update(2, 4)
     log(folder, 1, eval_score=0.5)
     with folder.metrics_path.open("ab") as file:
-        file.truncate(1 << 33)  # a hole of 8 GB takes no room
+        file.truncate(1 << 28)  # a hole takes no room
         file.seek(0, 2)
         file.write(b'\n{"step": 2, "train/loss": 0.125, "train/seconds": 2}\n')
     assert read_state(folder).headline == ("train/loss", 0.125)

@@ -191,13 +191,18 @@ with open_tracker(TrackingSpec(wandb=True), Path(sys.argv[1]), {}, job_type="sft
     tracker.samples(2000, [{"question": "1 + 1"}])
     tracker.summary({"correct": 0.5})
 print("trained to the end")
+other = Path(sys.argv[1]).with_name("another")
+other.mkdir()
+with open_tracker(TrackingSpec(wandb=True), other, {}, job_type="sft") as tracker:
+    tracker.log(1, {"loss": 1.0})
+print("and another")
 """
 
 
 def test_training_goes_on_when_wandb_dies(run_dir: Path) -> None:
     command = [sys.executable, "-c", _TRAIN_WHILE_WANDB_DIES, str(run_dir)]
     program = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (program.returncode, program.stdout) == (0, "trained to the end\n")
+    assert (program.returncode, program.stdout) == (0, "trained to the end\nand another\n")
     assert program.stderr.count("metrics.jsonl goes on") == 1
 
 
