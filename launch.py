@@ -64,16 +64,16 @@ def check(experiments: list[Experiment]) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(composition.CONF_DIR), config_name="config")
 def launch(config: DictConfig) -> None:
+    experiment = build(OmegaConf.to_container(config, resolve=True), origin=lambda key: SAID)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from reasoning_lab.sweeps import job
+
+        job.run(experiment)
+        return
     with plain_errors():
-        experiment = build(OmegaConf.to_container(config, resolve=True), origin=lambda key: SAID)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            from reasoning_lab.sweeps import job
+        from reasoning_lab.stages import recipe  # imports jax
 
-            job.run(experiment)
-        else:
-            from reasoning_lab.stages import recipe  # imports jax
-
-            recipe.run(experiment)
+        recipe.run(experiment)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 them. Hydra imports this at every start, so what they do is imported when they do it."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from reasoning_lab.sweeps.machine import Machine
 
 
 @dataclass
@@ -31,12 +33,9 @@ class WarmLauncherConfig:
 
 @dataclass
 class CommandsLauncherConfig:
-    """machine: keys of reasoning_lab.sweeps.commands.Machine, each given with a plus, as in
-    +hydra.launcher.machine.image=my/image:1."""
-
     _target_: str = "hydra_plugins.reasoning_lab_plugins.CommandsLauncher"
     python: str = "python"
-    machine: dict[str, Any] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
 
 
 class LabSweeper(Sweeper):
@@ -74,17 +73,24 @@ class LabSweeper(Sweeper):
                     self._launcher.close()
 
     def _launch(self, points: Sequence[Any]) -> None:
+        from reasoning_lab.config import RunError
         from reasoning_lab.runs.folder import RunFolder
         from reasoning_lab.runs.status import mark_failed
 
         jobs = [list(point.overrides) for point in points]
-        returned = self._launcher.launch(jobs, initial_job_idx=self._launched)
+        try:
+            returned = self._launcher.launch(jobs, initial_job_idx=self._launched)
+        except Exception as error:  # such as joblib's, of which a process was killed
+            raise RunError(
+                f"The launcher gave up ({type(error).__name__}: {error}). The same command goes "
+                "on with what is not done."
+            ) from error
         self._launched += len(jobs)
         for point, job in zip(points, returned, strict=False):  # warm and commands return nothing
             if job.status == JobStatus.FAILED:  # before the run itself could put it down
-                folder, error = RunFolder.at(point.path), job._return_value
-                text = "".join(traceback.format_exception(error))
-                mark_failed(folder.status_path, f"{type(error).__name__}: {error}", text)
+                folder, reason = RunFolder.at(point.path), job._return_value
+                text = "".join(traceback.format_exception(reason))
+                mark_failed(folder.status_path, f"{type(reason).__name__}: {reason}", text)
 
     def _check_results_are_seen(self) -> None:
         """Raises: ConfigError for a search that would take every setting for a failure."""
@@ -123,8 +129,8 @@ class WarmLauncher(Launcher):
 class CommandsLauncher(Launcher):
     """Runs nothing: writes a command line for each run, for machines that are elsewhere."""
 
-    def __init__(self, python: str, machine: dict[str, Any]) -> None:
-        self._python, self._machine = python, machine
+    def __init__(self, python: str, machine: Mapping[str, Any]) -> None:
+        self._python, self._machine = python, Machine(**machine)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -135,10 +141,10 @@ class CommandsLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from reasoning_lab.sweeps.commands import commands, read_machine, write_all
+        from reasoning_lab.sweeps.commands import commands, write_all
 
         jobs = [[*self._search_path, *overrides] for overrides in job_overrides]
-        files = write_all(commands(jobs, self._python), self._folder, read_machine(self._machine))
+        files = write_all(commands(jobs, self._python), self._folder, self._machine)
         for what, path in files.items():
             print(f"{what}: {path}")
         return []

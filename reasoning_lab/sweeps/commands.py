@@ -9,46 +9,17 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from reasoning_lab.config import ConfigError
-from reasoning_lab.config.mistakes import nearest
 from reasoning_lab.runs.files import write_atomically
+from reasoning_lab.sweeps.machine import Machine
 from reasoning_lab.sweeps.plan import folder_of, quoted
 
 _LONGEST_SWEEP = 30  # in names: xpk takes 40 characters
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a run is given in a cluster. The defaults are one TPU v5e-8 host.
-
-    image: container with this repository as its working directory.
-    accelerator: of the node and topology: labels that GKE gives nodes; chips: of one host.
-    tpu_type: as xpk and SkyPilot call it. runtime: software of the TPU VM, for SkyPilot.
-    """
-
-    image: str = "YOUR_REGISTRY/reasoning_lab:latest"
-    accelerator: str = "tpu-v5-lite-podslice"
-    topology: str = "2x4"
-    chips: int = 8
-    tpu_type: str = "v5litepod-8"
-    runtime: str = "v2-alpha-tpuv5-lite"
-
-
-def read_machine(given: Mapping[str, Any]) -> Machine:
-    """Raises: ConfigError for a key that a machine does not have."""
-    known = {one.name for one in fields(Machine)}
-    for key in given:
-        if key not in known:
-            raise ConfigError(
-                f"hydra.launcher.machine.{key}: no such key.{nearest(key, sorted(known))}"
-            )
-    return Machine(**given)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _finish(folder: SweepFolder, states: Sequence[RunState], console: Console) -
 
     if any(state.state == "done" for state in states):
         show_and_write([folder.path], folder.comparison_dir, console)
-    if waiting := sum(state.state == "waiting" for state in states):
+    if waiting := sum(state.state in ("waiting", "starting") for state in states):
         console.print(f"{waiting} of {len(states)} runs are still to begin.")
     if failed := [
         state for state in states if state.state not in ("done", "paused", "waiting", "starting")

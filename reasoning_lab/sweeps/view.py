@@ -116,7 +116,7 @@ def watch(folder: SweepFolder, console: Console) -> None:
         console.print(view)
         return
     with suppress(KeyboardInterrupt), watching(view, console):
-        while not all(state.has_ended for state in view.states):
+        while any(state.state in ("running", "starting", "waiting") for state in view.states):
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

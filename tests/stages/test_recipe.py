@@ -13,7 +13,7 @@ from reasoning_lab.experiment import Experiment, compose, load
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import read_status
-from reasoning_lab.stages import recipe
+from reasoning_lab.stages import parents, recipe
 from tests.stages.test_grpo_run import QUICK as GRPO
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by Tunix
@@ -160,13 +160,13 @@ def warm(folder: Path, *overrides: str) -> Experiment:
 
 
 def starts(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob(f"{recipe.WARM_STARTS}/sft-*"))
+    return sorted(path.name for path in folder.glob(f"{parents.WARM_STARTS}/sft-*"))
 
 
 def test_runs_beside_each_other_share_how_they_begin(tmp_path: Path) -> None:
     one = recipe.run(warm(tmp_path, f"run_dir={tmp_path}/s/a", "stage.beta=0.1"))
     [start] = starts(tmp_path / "s")
-    shared = RunFolder(tmp_path / "s" / recipe.WARM_STARTS / start)
+    shared = RunFolder(tmp_path / "s" / parents.WARM_STARTS / start)
     status = shared.status_path.read_text()
     two = recipe.run(warm(tmp_path, f"run_dir={tmp_path}/s/b", "stage.beta=0.2"))
     assert starts(tmp_path / "s") == [start]
@@ -180,7 +180,7 @@ def test_runs_beside_each_other_share_how_they_begin(tmp_path: Path) -> None:
 
 def start_of(folder: Path, *overrides: str) -> Path:
     """Where the beginning of a run would be."""
-    return Path(recipe._start_of(warm(folder, *overrides)).run_dir or "")
+    return Path(parents.start_of(warm(folder, *overrides)).run_dir or "")
 
 
 def test_only_what_is_the_same_is_shared(tmp_path: Path) -> None:
@@ -189,14 +189,14 @@ def test_only_what_is_the_same_is_shared(tmp_path: Path) -> None:
         for word in ("stage.beta=0.1", "reward=math", "name=a", "stop_at=1", "stage.epsilon=0.3")
     ]
     assert len(set(same)) == 1
-    assert same[0].parent == tmp_path / "s" / recipe.WARM_STARTS
+    assert same[0].parent == tmp_path / "s" / parents.WARM_STARTS
     other = [
         start_of(tmp_path, f"run_dir={tmp_path}/s/a", word)
         for word in ("lora.rank=2", "warm_start.max_steps=3", "seed=1", "data=arithmetic")
     ]
     elsewhere = start_of(tmp_path, f"run_dir={tmp_path}/t/a")
     assert len({same[0], *other, elsewhere}) == 1 + 4 + 1
-    alone = recipe._start_of(warm(tmp_path))
+    alone = parents.start_of(warm(tmp_path))
     assert alone.run_dir is None
 
 
@@ -214,7 +214,7 @@ def test_a_beginning_that_failed_fails_the_run_and_is_tried_again(
         with pytest.raises(ValueError, match="no luck"):
             recipe.run(words)
     [start] = starts(tmp_path / "s")
-    status = tmp_path / "s" / recipe.WARM_STARTS / start / "status.json"
+    status = tmp_path / "s" / parents.WARM_STARTS / start / "status.json"
     assert json.loads(status.read_text())["state"] == "failed"
     folder = recipe.run(dataclasses.replace(words, stop_at=None))
     assert read_status(status).state == "done"

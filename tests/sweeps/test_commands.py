@@ -12,7 +12,8 @@ import yaml
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.experiment import compose, what_it_does
-from reasoning_lab.sweeps.commands import Command, Machine, commands, read_machine, write_all
+from reasoning_lab.sweeps.commands import Command, commands, write_all
+from reasoning_lab.sweeps.machine import Machine
 from reasoning_lab.sweeps.plan import Point, grid, read_request
 
 # RFC 1035, which JobSet and xpk ask for; it is stricter than RFC 1123.
@@ -172,12 +173,11 @@ def _obey_ctrl_c() -> None:
 
 
 def test_a_machine_is_described_by_its_keys() -> None:
-    assert read_machine({}) == Machine()
-    assert read_machine({"chips": 4, "topology": "2x2"}).chips == 4
+    launcher = ["experiment=quick_cpu", "hydra/launcher=commands"]
+    read_request([*launcher, "hydra.launcher.machine.chips=4"])
     with pytest.raises(ConfigError) as error:
-        read_machine({"tpu_typ": "v6e-8"})
-    assert str(error.value).startswith("hydra.launcher.machine.tpu_typ: no such key.")
-    assert "Did you mean tpu_type?" in str(error.value)
+        read_request([*launcher, "hydra.launcher.machine.tpu_typ=v6e-8"])
+    assert "Did you mean hydra.launcher.machine.tpu_type?" in str(error.value)
 
 
 def test_secrets_are_never_written(

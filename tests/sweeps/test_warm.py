@@ -22,7 +22,6 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 recipe = types.ModuleType("reasoning_lab.stages.recipe")
-recipe.settled = lambda experiment: experiment
 sys.modules["reasoning_lab.stages.recipe"] = recipe
 import reasoning_lab.stages
 reasoning_lab.stages.recipe = recipe
@@ -214,7 +213,7 @@ def test_no_run_begins_after_its_sweep_was_killed(sweep: Sweep, tmp_path: Path) 
 @pytest.mark.slow  # half a minute
 def test_a_real_run_that_was_stopped_goes_on(sweep: Sweep) -> None:
     """tests/stages/test_recipe.py shows that what is recorded then is the same, bit for bit."""
-    words = ("lora.rank=2,4", "stage.max_steps=60", "evaluation.baseline=false")
+    words = ("lora.rank=2,4", "stage.max_steps=40", "evaluation.baseline=false")
     metrics = sweep.path(2).metrics_path
     launch = REPOSITORY / "launch.py"
     with sweep.start(*words, script=launch) as process:
@@ -232,5 +231,5 @@ def test_a_real_run_that_was_stopped_goes_on(sweep: Sweep) -> None:
     for rank in (2, 4):
         assert sweep.status(rank).state == "done"
         series = read_series(sweep.path(rank).metrics_path, "train/loss")
-        assert [point.step for point in series] == list(range(1, 61))
+        assert [point.step for point in series] == list(range(1, 41))
     assert sweep.status(2).pid == sweep.status(4).pid
