@@ -29,6 +29,7 @@ from reasoning_lab.config.spec import ConfigError
 
 CONF_DIR = Path(__file__).parents[2] / "conf"
 ROOT = "config"
+_FOR_OTHERS = ("sweeps/wandb",)  # YAML files that Hydra is not to read
 
 
 def register(specs: Mapping[str, type]) -> None:
@@ -98,7 +99,8 @@ def groups_and_choices(overrides: Sequence[str], said: str) -> dict[str, tuple[s
         chosen = {str(k): str(v) for k, v in reversed(composed.hydra.runtime.choices.items())}
         groups = [group for group in chosen if "@" not in group and not group.startswith("hydra/")]
         nested = [f"{group}/{name}" for group in groups for name in loader.list_groups(group)]
-        return {g: (chosen.get(g, ""), choices(loader, g)) for g in [*groups, *nested]}
+        names = [group for group in [*groups, *nested] if group not in _FOR_OTHERS]
+        return {group: (chosen.get(group, ""), choices(loader, group)) for group in names}
 
 
 @contextmanager

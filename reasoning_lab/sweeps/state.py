@@ -23,6 +23,7 @@ class RunState:
 
     state: of status.json, or "waiting". headline: the newest value of the metric of that name.
     seconds: of the latest attempt. seconds_left: of training, by the speed of the last steps.
+    written: when status.json was, in nanoseconds since 1970.
     """
 
     name: str
@@ -33,6 +34,7 @@ class RunState:
     seconds_left: float | None = None
     headline: tuple[str, float] | None = None
     error: str | None = None
+    written: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -43,11 +45,19 @@ class RunState:
         return (self.error or "").startswith("DiskFullError")
 
 
-def read_state(folder: RunFolder) -> RunState:
-    """The state of the run in a folder, which need not exist."""
-    if not folder.status_path.exists():
+def read_state(folder: RunFolder, before: RunState | None = None) -> RunState:
+    """The state of the run in a folder, which need not exist.
+
+    Args:
+        before: what was read earlier; a run that has ended is not read again.
+    """
+    try:
+        written = folder.status_path.stat().st_mtime_ns
+    except FileNotFoundError:
         # A beginning that runs share, or the import of JAX, comes before a run's own status.
         return RunState(folder.id, "starting" if folder.output_path.exists() else "waiting")
+    if before is not None and before.has_ended and before.written == written:
+        return before
     try:
         status = read_status(folder.status_path)
     except (ValueError, TypeError) as error:
@@ -65,6 +75,7 @@ def read_state(folder: RunFolder) -> RunState:
         seconds_left=left,
         headline=_headline(records),
         error=status.error,
+        written=written,
     )
 
 

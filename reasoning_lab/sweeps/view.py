@@ -69,7 +69,7 @@ class SweepView:
                 self._say(state)
 
     def _read(self, name: str) -> RunState:
-        return read_state(RunFolder(self._folder.path / name))
+        return read_state(RunFolder(self._folder.path / name), self._states.get(name))
 
     def _write_table(self) -> None:
         with suppress(OSError):  # a full disk is told by the run that needs the room
