@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -47,6 +48,7 @@ class LabSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from reasoning_lab.config import ConfigError
         from reasoning_lab.plain_errors import plain_errors
         from reasoning_lab.sweeps.plan import read_request
 
@@ -54,12 +56,15 @@ class LabSweeper(Sweeper):
             overrides = [*search_path(config), *config.hydra.overrides.task]
             self._request = read_request(overrides)
         config.hydra.sweep.dir = str(self._request.path)
-        self._launcher = Plugins.instance().instantiate_launcher(
-            hydra_context, task_function, config
-        )
-        self._launched = 0
         with plain_errors():
+            try:
+                self._launcher = Plugins.instance().instantiate_launcher(
+                    hydra_context, task_function, config
+                )
+            except HydraException as error:  # its keys are not checked before, where + adds them
+                raise ConfigError(f"hydra/launcher cannot be made: {error}") from error
             self._check_results_are_seen()
+        self._launched = 0
 
     def sweep(self, arguments: list[str]) -> None:
         from reasoning_lab.plain_errors import plain_errors

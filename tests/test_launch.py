@@ -198,7 +198,7 @@ def test_help_names_every_group_choice_and_key(tmp_path: Path) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     words = {word for line in lines for word in line}
     choices = {path.stem for path in (REPOSITORY / "conf").rglob("*.yaml")} - {"config"}
-    chosen = {"gemma3_270m*", "all_linear*", "running_sum*", "sft*", "cpu*", "wandb*"}
+    chosen = {"gemma3_270m*", "all_linear*", "running_sum*", "sft*", "cpu*", "wandb*", "grid*"}
     assert chosen <= words
     assert choices <= words | {word.removesuffix("*") for word in chosen}
     assert ["lora.rank=16", "rank", "r", "of", "each", "adapter", "(int", "≥", "1)"] in lines

@@ -43,5 +43,9 @@ def supersede(wandb_dir: Path, id: str) -> None:
 
     Under their new names `wandb sync` and `wandb leet` do not see the old folders.
     """
-    for folder in wandb_dir.glob(f"offline-run-*-{id}"):
-        folder.rename(folder.with_name(f"superseded-{folder.name}"))
+    for folder in sorted(wandb_dir.glob(f"offline-run-*-{id}")):
+        aside = folder.with_name(f"superseded-{folder.name}")
+        number = 2
+        while aside.exists():  # two of one second
+            aside, number = folder.with_name(f"superseded-{folder.name}-{number}"), number + 1
+        folder.rename(aside)

@@ -15,6 +15,7 @@ from reasoning_lab.experiment import compose, what_it_does
 from reasoning_lab.sweeps.commands import Command, commands, write_all
 from reasoning_lab.sweeps.machine import Machine
 from reasoning_lab.sweeps.plan import Point, grid, read_request
+from tests.sweeps.ctrl_c import obeying_ctrl_c
 
 # RFC 1035, which JobSet and xpk ask for; it is stricter than RFC 1123.
 ODD = "tracking.entity='it\\'s a [\"test\"] $HOME'"
@@ -154,22 +155,13 @@ def test_ctrl_c_ends_the_script_and_not_only_the_run(tmp_path: Path) -> None:
     """A run saves, and then exits with 130 as launch.py does."""
     path = script(tmp_path, "trap 'exit 130' INT; echo one; sleep 10", "echo two")
     with subprocess.Popen(
-        [path],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_obey_ctrl_c,
+        obeying_ctrl_c([path]), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "one\n"
         os.killpg(process.pid, signal.SIGINT)
         assert process.stdout.read() == ""
     assert process.returncode == 130
-
-
-def _obey_ctrl_c() -> None:
-    """Shells ignore it in what they run in the background, as pytest may be."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_machine_is_described_by_its_keys() -> None:

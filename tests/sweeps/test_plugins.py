@@ -52,7 +52,7 @@ def test_a_job_that_failed_before_its_run_began_is_a_failed_run(tmp_path: Path) 
 
 def test_commands_are_written_and_nothing_is_run(tmp_path: Path) -> None:
     words = ("experiment=quick_cpu", "sweep.name=s", "lora.rank=2,4", "hydra/launcher=commands")
-    machine = "+hydra.launcher.machine.image=my/image:1"
+    machine = "hydra.launcher.machine.image=my/image:1"
     done = launch(tmp_path, *words, machine)
     assert done.returncode == 0, done.stderr
     sweep = tmp_path / "runs/sweeps/s"
@@ -66,7 +66,8 @@ def test_commands_are_written_and_nothing_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["lora.rank=2,4", "+hydra.launcher.machine.chip=4"], "Did you mean chips?"),
+        (["lora.rank=2,4", "hydra.launcher.machine.chip=4"], "machine.chips?"),
+        (["lora.rank=2,4", "+hydra.launcher.machine.chip=4"], "unexpected keyword argument"),
         (["sweep=asha", "stage.eval_every=1", "lora.rank=2,4"], "commands makes no runs"),
     ],
 )

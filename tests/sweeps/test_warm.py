@@ -14,6 +14,7 @@ from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.metrics import read_series
 from reasoning_lab.runs.status import Status, read_status
 from tests.stages.conftest import REPOSITORY, XLA_FLAGS
+from tests.sweeps.ctrl_c import obeying_ctrl_c
 
 # launch.py with runs that need no model. A process for runs is told of them by importing this.
 FAKE = """
@@ -81,15 +82,15 @@ class Sweep:
 
     def start(self, *words: str, script: Path | None = None, **more: str) -> subprocess.Popen[str]:
         path = f"{REPOSITORY}"
+        command = [sys.executable, "-W", "ignore", str(script or self.script), *QUICK, *words]
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(script or self.script), *QUICK, *words],
+            obeying_ctrl_c(command),
             cwd=self.folder,
             env=os.environ | {"PYTHONPATH": path, "XLA_FLAGS": XLA_FLAGS, "COLUMNS": "100"} | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=_obey_ctrl_c,
         )
 
     def run(self, *words: str, **environment: str) -> tuple[int, str]:
@@ -102,11 +103,6 @@ class Sweep:
 
     def status(self, rank: int) -> Status:
         return read_status(self.path(rank).status_path)
-
-
-def _obey_ctrl_c() -> None:
-    """Shells ignore it in what they run in the background, as pytest may be."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
