@@ -1,5 +1,6 @@
 """What a comparison of runs consists of; plain values, made in compare.py, shown by the others."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,6 +74,13 @@ class ComparedRun:
     def trained(self) -> tuple[Answer, ...]:
         """The trained model's answers; none before the run has ended."""
         return list(self.answers.values())[-1] if self.answers else ()
+
+    @property
+    def start_name(self) -> str | None:
+        """How the model that training began with is called, if it was asked, too."""
+        others = list(self.answers)[:-1]
+        as_trained = [name for name in others if not re.search(r"\d-shot", name)]
+        return as_trained[-1] if as_trained else None
 
 
 @dataclass(frozen=True)

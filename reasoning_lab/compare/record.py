@@ -1,6 +1,7 @@
 """A comparison as JSON, for programs; curves and answers stay in the run folders."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import isfinite
@@ -45,7 +46,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
 def _run(run: ComparedRun) -> dict[str, Any]:
     return {
         "name": run.name,
-        "folder": str(run.folder.path),
+        "folder": os.path.relpath(run.folder.path),
         "stage": run.stage,
         "state": run.state,
         "error": run.error,

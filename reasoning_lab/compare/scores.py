@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from statistics import fmean
 from typing import Literal
@@ -55,6 +55,15 @@ class Scoring:
         domains = dict.fromkeys(domain for domain, _ in values.values())
         return fmean(
             fmean(value for domain, value in values.values() if domain == one) for one in domains
+        )
+
+    def before(self, run: ComparedRun) -> dict[str, tuple[str, float]]:
+        """As `of_problems`, of the model that the run's training began with."""
+        name = run.start_name
+        return (
+            {}
+            if name is None
+            else self.of_problems(replace(run, answers={name: run.answers[name]}))
         )
 
     def of_problems(self, run: ComparedRun) -> dict[str, tuple[str, float]]:

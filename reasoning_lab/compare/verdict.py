@@ -18,6 +18,7 @@ from reasoning_lab.compare.wording import (
     in_a_row,
     score_text,
 )
+from reasoning_lab.evaluation.statistics import mean_interval
 from reasoning_lab.evaluation.verdict import format_p
 
 _CHEAPER = 0.95  # of the minutes of the leading setting; what is nearer to it costs the same
@@ -40,6 +41,7 @@ def give_verdict(
     winner, contenders = _top(findings, scored)
     advice = advise(findings, runs, axes, sweep, winner=winner, contenders=contenders)
     details = [
+        *_on_start(scored[:1], scoring),
         *_on_contenders(contenders, scoring),
         *_on_axes(findings, scoring),
         *_on_states(runs, scoring),
@@ -127,6 +129,33 @@ def _undecided(
     if len(more) < len(contenders) - 1 or max(more.values()) > MOST_MORE_SEEDS:
         return f"{text}, and {MOST_MORE_SEEDS} more seeds each would not do it."
     return f"{text}: about {counted(max(more.values()), 'more seed')} each would."
+
+
+def _on_start(top: Sequence[Setting], scoring: Scoring) -> Iterator[str]:
+    """Whether the leading setting's models are better than what their training began with.
+
+    Problem by problem, over all its seeds; being the leading one flatters it a little.
+    """
+    changes, before, names = [], [], []
+    for run in (run for setting in top for run in setting.runs):
+        start, trained = scoring.before(run), scoring.of_problems(run)
+        common = [key for key in trained if key in start]
+        before += [start[key][1] for key in common]
+        changes += [trained[key][1] - start[key][1] for key in common]
+        names += [run.start_name] if common else []
+    if not changes:
+        return
+    metric, change = scoring.metric, fmean(changes)
+    low, high = mean_interval(changes)
+    facts = (
+        f"{score_text(fmean(before), metric)} before, {difference_text(change, metric)} "
+        f"(95% {difference_interval_text(low, high, metric)}, over problems)"
+    )
+    began = f"what its training began with ({names[0]})"
+    if (low > 0) if metric.higher_is_better else (high < 0):
+        yield f"It is better than {began}: {facts}."
+    else:
+        yield f"It is not shown to be better than {began}: {facts}."
 
 
 def _on_contenders(contenders: Sequence[Setting], scoring: Scoring) -> Iterator[str]:

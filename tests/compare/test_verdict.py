@@ -8,6 +8,7 @@ import pytest
 from reasoning_lab.compare.compare import compare
 from reasoning_lab.compare.comparison import Axis, Verdict
 from reasoning_lab.compare.sweep_command import value_beyond
+from reasoning_lab.compare.table import as_markdown
 from reasoning_lab.config import ConfigError
 from tests.compare.run_folders import Values, write_run, write_sweep
 
@@ -221,3 +222,20 @@ def test_the_next_command_keeps_what_was_typed_and_leaves_a_search(tmp_path: Pat
         "python", "launch.py", "-m", "+lora.rank=32,16", "lora.target_modules=[q_proj,v_proj]",
         "sweep.name=s", "seed=1,2",
     ]  # fmt: skip
+
+
+def test_the_leading_setting_is_held_against_what_its_training_began_with(tmp_path: Path) -> None:
+    better = verdict_on(tmp_path / "a", 2, 0.2, 0.8, 0.3)
+    [told] = [line for line in better.details if "began" in line]
+    assert told.startswith("It is better than what its training began with (base, zero-shot): 0.")
+    useless = verdict_on(tmp_path / "b", 2, 0.1, 0.1, 0.1)
+    [told] = [line for line in useless.details if "began" in line]
+    assert told.startswith("It is not shown to be better than what its training began with")
+
+
+def test_docs_show_what_the_example_says() -> None:
+    """The committed verdict is what the committed runs give."""
+    example = Path(__file__).parents[2] / "docs/examples/lora_kl_rollouts_small"
+    comparison = compare([example])
+    assert as_markdown(comparison) == (example / "comparison/verdict.md").read_text("utf-8")
+    assert comparison.verdict.winner is None
