@@ -39,6 +39,7 @@ class SweepView:
         self._folder = folder
         self._console = console
         self._states: dict[str, RunState] = {}
+        self._ended = 0  # of which it has been said, or was known before
         self._lock = threading.Lock()  # what has changed is said once, whoever looks
         self.add(names)
 
@@ -51,7 +52,9 @@ class SweepView:
         with self._lock:
             new = [name for name in names if name not in self._states]
             # A new dict, for another thread may be going over the old one.
-            self._states = {**self._states, **{name: self._read(name) for name in new}}
+            found = {name: self._read(name) for name in new}
+            self._states = {**self._states, **found}
+            self._ended += sum(state.has_ended for state in found.values())
             if new:
                 self._write_table()
 
@@ -63,6 +66,7 @@ class SweepView:
                 now = self._states[name] = self._read(name)
                 if now.state != before.state:
                     changed.append(now)
+                    self._ended -= before.has_ended
             if changed:
                 self._write_table()
             for state in changed:
@@ -76,8 +80,8 @@ class SweepView:
             write_atomically(self._folder.table_path, as_markdown(self.states))
 
     def _say(self, state: RunState) -> None:
-        ended = sum(one.has_ended for one in self._states.values())
-        place = f"{ended}/{len(self._states)}" if state.has_ended else ""
+        self._ended += state.has_ended
+        place = f"{self._ended}/{len(self._states)}" if state.has_ended else ""
         text = " ".join(filter(None, [place, state.state, state.name, in_words(state)]))
         style = _COLOURS.get(state.state, "")
         self._console.print(Text(text, style=style), soft_wrap=True)

@@ -237,3 +237,16 @@ def test_a_sweep_is_watched_to_its_end_on_a_terminal(sweep: SweepFolder) -> None
     thread.join()
     assert "2/2 done rank=4+seed=0" in said(on)
     assert "2 of 2 done" in said(on)
+
+
+def test_runs_that_end_at_the_same_time_are_counted_one_by_one(tmp_path: Path) -> None:
+    screen = console()
+    view = SweepView(SweepFolder(tmp_path), ["a", "b"], screen)
+    for name in ("a", "b"):
+        with RunFolder.at(tmp_path / name).status() as status:
+            status.update(4, 4)
+    view.look()
+    assert [line.split()[:3] for line in said(screen).splitlines()] == [
+        ["1/2", "done", "a"],
+        ["2/2", "done", "b"],
+    ]
