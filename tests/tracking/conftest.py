@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,23 +19,32 @@ from fake_server import KEY, FakeServer
 Read = Callable[[Path], list[Any]]
 
 _BLOCK = 32 * 1024
+_SECONDS_TO_END = 20
 
 
 def forget_wandb() -> None:
     """End wandb's process and its memory of the environment.
 
-    It is killed: with a server that died it would go on trying for days.
+    It is killed: with a server that died it would go on trying for days, and be waited for.
     """
     import wandb
 
-    wandb.teardown()
+    killing = threading.Timer(_SECONDS_TO_END, _kill_wandb)
+    killing.start()
+    with contextlib.suppress(OSError):  # of a process that was killed
+        wandb.teardown()
+    killing.cancel()
+    _kill_wandb()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # wandb does not wait for its process
+        gc.collect()
+
+
+def _kill_wandb() -> None:
     children = ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"]
     for number in subprocess.run(children, capture_output=True, text=True).stdout.split():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(number), signal.SIGKILL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # wandb does not wait for its process
-        gc.collect()
 
 
 @pytest.fixture(autouse=True)
