@@ -90,7 +90,6 @@ class Job:
     trial: Any
     params: Mapping[str, Any]
     rung: int
-    run: str | None
 
 
 class Search:
@@ -130,8 +129,7 @@ class Search:
     def next_jobs(self) -> list[Job]:
         """As many as are to run at once; those that were under way when a search was stopped come
         first. None when the search is over."""
-        under_way = [trial for trial in self._trials() if trial.state.name == "RUNNING"]
-        jobs = [self._job_of(trial) for trial in under_way]
+        jobs = [self._job_of(trial) for trial in self._under_way()]
         while len(jobs) < self._spec.at_once and (job := self._next_job()) is not None:
             jobs.append(job)
         return jobs
@@ -174,7 +172,7 @@ class Search:
         proposed = sum(t.user_attrs.get("rung") == self._steps[0] for t in self._trials())
         if proposed < self._spec.trials:
             return self._proposed()
-        return None if self._is_anything_under_way() else self._leader_to_the_end()
+        return None if self._under_way() else self._leader_to_the_end()
 
     def _to_promote(self) -> Job | None:
         """From the highest rung down: one of the best part of it that has not gone on yet."""
@@ -212,14 +210,14 @@ class Search:
         )
         trial = self._study.ask(self._space())
         trial.set_user_attr("rung", self._steps[0])
-        return Job(trial, trial.params, self._steps[0], None)
+        return Job(trial, trial.params, self._steps[0])
 
     def _resumed(self, candidate: Candidate, rung: int) -> Job:
         self._study.enqueue_trial(candidate.params)
         trial = self._study.ask(self._space())
         trial.set_user_attr("rung", rung)
         trial.set_user_attr("run", candidate.run)
-        return Job(trial, trial.params, rung, candidate.run)
+        return Job(trial, trial.params, rung)
 
     def _job_of(self, frozen: Any) -> Job:
         """A job that was under way when the search was stopped."""
@@ -227,16 +225,13 @@ class Search:
 
         trial = optuna.trial.Trial(self._study, frozen._trial_id)
         rung = frozen.user_attrs.get("rung", self._steps[0])
-        return Job(trial, frozen.params, rung, frozen.user_attrs.get("run"))
+        return Job(trial, frozen.params, rung)
 
     def _is_under_way(self, candidate: Candidate) -> bool:
-        return any(
-            trial.state.name == "RUNNING" and trial.user_attrs.get("run") == candidate.run
-            for trial in self._trials()
-        )
+        return any(t.user_attrs.get("run") == candidate.run for t in self._under_way())
 
-    def _is_anything_under_way(self) -> bool:
-        return any(trial.state.name == "RUNNING" for trial in self._trials())
+    def _under_way(self) -> list[Any]:
+        return [trial for trial in self._trials() if trial.state.name == "RUNNING"]
 
     def _trials(self) -> list[Any]:
         return list(self._study.get_trials(deepcopy=False))

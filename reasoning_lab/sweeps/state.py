@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_lab.runs.folder import RunFolder
-from reasoning_lab.runs.status import State, read_status
-
-Stand = State | str  # "waiting" where there is no status yet
+from reasoning_lab.runs.status import read_status
 
 _TAIL_BYTES = 1 << 16
 # What a glance at a run should show, the first of these that it has recorded.
@@ -21,7 +19,8 @@ _STEP_SECONDS = ("time/step", "train/seconds")
 class RunState:
     """One run at a moment.
 
-    state: of status.json, or "waiting". headline: the newest value of the metric of that name.
+    state: of status.json, or "waiting", "starting", "unreadable".
+    headline: the newest value of the metric of that name.
     seconds: of the latest attempt. seconds_left: of training, by the speed of the last steps.
     written: when status.json was, in nanoseconds since 1970.
     """
@@ -65,7 +64,7 @@ def read_state(folder: RunFolder, before: RunState | None = None) -> RunState:
     records = _last_records(folder.metrics_path)
     left = None
     if status.state == "running" and status.max_steps:
-        left = _seconds_a_step(records, status.max_steps - status.step)
+        left = _seconds_for(records, status.max_steps - status.step)
     return RunState(
         name=folder.id,
         state=status.state,
@@ -105,7 +104,7 @@ def _headline(records: Sequence[Mapping[str, Any]]) -> tuple[str, float] | None:
     return None
 
 
-def _seconds_a_step(records: Sequence[Mapping[str, Any]], steps: int) -> float | None:
+def _seconds_for(records: Sequence[Mapping[str, Any]], steps: int) -> float | None:
     """Seconds that so many steps take, at the pace of the last eight."""
     paces = [float(record[name]) for record in records for name in _STEP_SECONDS if name in record]
     return sum(paces[-8:]) / len(paces[-8:]) * steps if paces else None
