@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from reasoning_lab.config import ConfigError, composition, spec
-from reasoning_lab.config.build import build, to_mapping
+from reasoning_lab.config.build import build, leaves, to_mapping
 from reasoning_lab.config.mistakes import in_one_message
 from reasoning_lab.data.choices import SOURCES
 from reasoning_lab.data.specs import DataSpec
@@ -278,16 +278,8 @@ _HOW = ("name", "runs_dir", "run_dir", "check", "stop_at", "sweep", "tracking")
 
 def what_it_does(experiment: Experiment) -> dict[str, Any]:
     """All that decides what comes out of a run, by dotted key: not where it goes or who watches."""
-    flat = dict(_flat(to_mapping(experiment)))
-    return {key: value for key, value in flat.items() if key.split(".")[0] not in _HOW}
-
-
-def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from _flat(value, f"{key}.{name}".lstrip("."))
-    else:
-        yield key, node
+    flat = leaves(to_mapping(experiment))
+    return {key: value for key, value in flat if key.split(".")[0] not in _HOW}
 
 
 def differences(one: Experiment, other: Experiment) -> list[str]:

@@ -5,7 +5,7 @@ Nothing of the experiment is built: other versions of the lab wrote other keys.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 from reasoning_lab.compare.comparison import Answer, ComparedRun
 from reasoning_lab.compare.find import Found
 from reasoning_lab.compare.lenient import as_number, read_content, read_records, read_series
+from reasoning_lab.config.build import leaves
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.status import read_status
 
@@ -63,7 +64,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     of the groups themselves, such as "lora", are always the same and left out.
     """
     flat: dict[str, Any] = {}
-    for key, value in _leaves(config, ""):
+    for key, value in leaves(config):
         parent, _, last = key.rpartition(".")
         if key.split(".")[0] in _SAYS_NOTHING:
             continue
@@ -73,14 +74,6 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
             kind = str(value).rpartition(".")[2]
             flat[parent] = _STAGES.get(kind, kind)
     return flat
-
-
-def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _read_config(path: Path, trouble: list[str]) -> dict[str, Any]:

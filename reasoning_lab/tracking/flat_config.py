@@ -4,8 +4,10 @@ W&B keeps the key "lora.rank" as {"lora.rank": {"value": 8}}, the form in which 
 the parameters of a sweep too. `backend_key` says how its app addresses it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from reasoning_lab.config.build import leaves
 
 _BESIDE_THE_POINT = {"tracking", "sweep", "name", "runs_dir", "run_dir", "stop_at", "check"}
 
@@ -19,7 +21,8 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     named = {"data": config.get("data", {}).get("sources"), "reward": config.get("reward")}
     names = {key: ",".join(parts) for key, parts in named.items() if parts}
     settings = {key: config[key] for key in config if key not in _BESIDE_THE_POINT}
-    return {**names, **dict(_leaves(settings, ""))}
+    told = {k: _plain(v) for k, v in leaves(settings) if k.split(".")[-1] != "_target_"}
+    return {**names, **told}
 
 
 def backend_key(key: str) -> str:
@@ -27,12 +30,6 @@ def backend_key(key: str) -> str:
     return f"{key}.value"
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            if name != "_target_":
-                yield from _leaves(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        yield key, ",".join(map(str, value))
-    else:
-        yield key, value
+def _plain(value: Any) -> Any:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return ",".join(map(str, value)) if is_list else value
