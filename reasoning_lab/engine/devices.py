@@ -1,10 +1,8 @@
-"""The devices of a run: chosen before JAX starts, laid out as a mesh, and really used."""
-
-from typing import Any
+"""The devices of a run: chosen before JAX starts, and laid out as a mesh."""
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.engine.locate import cache_dir
@@ -45,34 +43,6 @@ def start(hardware: HardwareSpec) -> Mesh:
             f"Use hardware.fsdp={len(devices)} hardware.tp=1."
         )
     return Mesh(np.array(devices).reshape(hardware.fsdp, hardware.tp), ("fsdp", "tp"))
-
-
-def shard_base(base: Any, mesh: Mesh) -> Any:
-    """Spread each large weight over all devices by its longest axis that divides; copy the rest."""
-
-    def place(x: jax.Array) -> jax.Array:
-        spec: list[Any] = [None] * x.ndim
-        for axis in sorted(range(x.ndim), key=lambda axis: -x.shape[axis]):
-            if x.ndim > 1 and x.shape[axis] % mesh.size == 0:
-                spec[axis] = mesh.axis_names
-                break
-        placed: jax.Array = jax.device_put(x, NamedSharding(mesh, PartitionSpec(*spec)))
-        return placed
-
-    return jax.tree.map(place, base) if mesh.size > 1 else base
-
-
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Give every device all of it, as a restored checkpoint does: then jit sees the same types."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
-
-
-def shard_rows(tree: Any, mesh: Mesh, axis: int) -> Any:
-    """Give each device of the mesh's first axis its part of the rows."""
-    if mesh.size == 1:
-        return tree
-    spec = PartitionSpec(*[None] * axis, "fsdp")
-    return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
 def describe() -> str:

@@ -28,7 +28,7 @@ from tunix.rl.grpo import grpo_learner
 from tunix.rl.rollout import base_rollout
 
 from reasoning_lab.data.example import Example
-from reasoning_lab.engine import devices, grpo_step
+from reasoning_lab.engine import grpo_step, layout
 from reasoning_lab.engine.advantages import group_advantages
 from reasoning_lab.engine.grpo_batch import Rows, RowShape, loss_weights, pack_groups
 from reasoning_lab.engine.grpo_cluster import (
@@ -381,7 +381,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         return scores
 
     def _on_devices(self, arrays: Any) -> grpo_step.Rows:
-        sharded: grpo_step.Rows = devices.shard_rows(arrays, self.policy.mesh, axis=1)
+        sharded: grpo_step.Rows = layout.shard_rows(arrays, self.policy.mesh, axis=1)
         return sharded
 
 

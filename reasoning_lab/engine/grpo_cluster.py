@@ -14,7 +14,7 @@ from tunix.rl import trainer as rl_trainer
 from tunix.rl.rollout import base_rollout
 from tunix.sft import peft_trainer
 
-from reasoning_lab.engine import devices, grpo_step
+from reasoning_lab.engine import grpo_step, layout
 from reasoning_lab.engine.grpo_groups import Record, Step
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
@@ -100,7 +100,7 @@ class Actor(rl_trainer.Trainer):
         )
         super().__init__(policy.lora, self._direction, config, dict)
         # Adam's count begins elsewhere, and the first step would get a program of its own.
-        state = devices.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
+        state = layout.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
         nnx.update(self.optimizer.opt_state, nnx.state(state))
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning_lab.config import ConfigError
-from reasoning_lab.engine import devices, locate, weights
+from reasoning_lab.engine import layout, locate, weights
 from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
 from reasoning_lab.engine.generate import Generator
 from reasoning_lab.engine.lora import LoraModel, Params, init_params
@@ -81,12 +81,12 @@ def load_policy(
     if key not in _newest_base:
         _newest_base.clear()  # before loading: two would not fit
         base = _load_base(model, jnp.dtype(param_dtype), seed)
-        _newest_base[key] = devices.shard_base(base, mesh)
+        _newest_base[key] = layout.shard_base(base, mesh)
     return Policy(
         arch=arch,
         tokenizer=load_tokenizer(model),
         base=_newest_base[key],
-        lora=LoraModel(devices.replicate(init_params(arch, lora_spec, seed), mesh)),
+        lora=LoraModel(layout.replicate(init_params(arch, lora_spec, seed), mesh)),
         target_modules=lora_spec.target_modules,
         lora_scale=lora_spec.alpha / lora_spec.rank,
         mesh=mesh,

@@ -21,7 +21,7 @@ from flax import nnx
 from tunix.sft import hooks, metrics_logger, peft_trainer
 
 from reasoning_lab.config import RunError
-from reasoning_lab.engine import devices, sft_step
+from reasoning_lab.engine import layout, sft_step
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.schedule import learning_rate
 from reasoning_lab.stages.specs import SFTSpec
@@ -89,7 +89,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         )
         super().__init__(policy.lora, self._direction, config)
         # Adam's count begins elsewhere, and the first step would get a program of its own.
-        state = devices.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
+        state = layout.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
         nnx.update(self.optimizer.opt_state, nnx.state(state))
         self.with_data_hooks(_Batches())
         self.with_training_hooks(_FiniteLoss())
@@ -155,7 +155,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
             name: array.reshape(self._micro_batches, -1, *array.shape[1:])
             for name, array in self._batch_fn(self.train_steps).items()
         }
-        sharded: sft_step.Batch = devices.shard_rows(batch, self.policy.mesh, axis=1)
+        sharded: sft_step.Batch = layout.shard_rows(batch, self.policy.mesh, axis=1)
         return sharded
 
     def _post_process_train_step(self, aux: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ def held_out_loss(policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any,
         loss, count = sft_step.evaluation_loss(
             policy.params,
             policy.base,
-            devices.shard_rows(dict(batch), policy.mesh, axis=0),
+            layout.shard_rows(dict(batch), policy.mesh, axis=0),
             np.float32(policy.lora_scale),
             arch=policy.arch,
             target_modules=policy.target_modules,

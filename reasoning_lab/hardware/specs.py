@@ -6,6 +6,8 @@ from pydantic import Field
 
 from reasoning_lab.config import spec
 
+Chip = Literal["cpu", "rtx3090", "tpu_v5e"]
+
 
 @spec
 class HardwareSpec:
@@ -24,3 +26,13 @@ class HardwareSpec:
         ge=1, description="packed rows that one device computes at once"
     )
     generation_batch_size: int = Field(ge=1, description="sequences generated at once")
+    logit_tokens: int = Field(
+        default=64, ge=1, description="tokens of one device whose logits exist at one time"
+    )
+    chip: Chip = Field(default="cpu", description="kind of device that mode=plan compiles for")
+    hosts: int = Field(
+        default=1, ge=1, description="processes that train together, each started by itself"
+    )
+    time_limit_hours: float | None = Field(
+        default=None, gt=0, description="a session on this machine ends after this; null: never"
+    )

@@ -14,7 +14,7 @@ from tunix.models.gemma import model as tunix_gemma
 from tunix.models.gemma3 import model as tunix_gemma3
 
 from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
-from reasoning_lab.engine.devices import replicate
+from reasoning_lab.engine.layout import replicate
 from reasoning_lab.engine.lora import LoraModel, Params, init_params
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.specs import LoraSpec, TargetModule
