@@ -17,6 +17,7 @@ from reasoning_lab.data.example import Example
 from reasoning_lab.engine import devices, generate, grpo_step
 from reasoning_lab.engine.grpo import GRPOTrainer
 from reasoning_lab.engine.grpo_batch import RowShape, pack_groups
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy, load_policy
 from reasoning_lab.rewards.specs import Attempt
 from reasoning_lab.stages.specs import GRPOSpec
@@ -59,7 +60,7 @@ def measure(workload: Workload) -> worker.GRPOResult:
             judge=_judge,
             rows_at_once=jax_tools.HARDWARE.rows_per_micro_batch,
             generation_batch_size=jax_tools.HARDWARE.generation_batch_size,
-            remat=jax_tools.HARDWARE.remat,
+            execution=Execution.on(policy.mesh, jax_tools.HARDWARE),
             checkpoint_dir=Path(folder),
             seed=0,
         )

@@ -12,6 +12,7 @@ from bench import worker
 from bench.jax_tools import HARDWARE, Compilations, matmul_flops
 from bench.sft_workloads import Workload
 from reasoning_lab.engine import devices
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import load_policy
 from reasoning_lab.engine.trainer import SFTTrainer
 from reasoning_lab.stages.specs import SFTSpec
@@ -41,7 +42,7 @@ def measure(workload: Workload) -> worker.SFTResult:
             batch_fn=batch,
             max_steps=worker.WARMUP_STEPS + workload.our_steps,
             micro_batches=max(1, workload.rows // HARDWARE.rows_per_micro_batch),
-            remat=HARDWARE.remat,
+            execution=Execution.on(policy.mesh, HARDWARE),
             checkpoint_dir=Path(folder),
         )
         trainer.fit(on_step, after_step)

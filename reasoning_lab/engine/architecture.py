@@ -33,6 +33,10 @@ class Architecture:
     def attention_kind(self, layer: int) -> AttentionKind:
         return self.attention_pattern[layer % len(self.attention_pattern)]
 
+    def window(self, kind: AttentionKind) -> int | None:
+        """Tokens that a token sees in a layer of this kind, itself included; None: all before."""
+        return self.sliding_window if kind == "local" else None
+
 
 _GEMMA3_PATTERN: tuple[AttentionKind, ...] = ("local",) * 5 + ("global",)
 

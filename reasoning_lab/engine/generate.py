@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.decoding import decode, prefill
@@ -50,6 +51,7 @@ class Generator:
     batch_size: int = 32
     stop: str | None = None  # text at which a completion ends, itself included
     check_every: int = 16  # tokens between looks at the stop string
+    mesh: Mesh | None = None
 
     def complete(
         self,
@@ -152,7 +154,7 @@ class Generator:
         rows, count = len(prompts.last), prompts.count
         closing_ids = np.array(self.tokenizer.encode(closing) if closing else [], np.int32)
         scale = np.float32(self.lora_scale)
-        static = {"arch": self.arch, "target_modules": self.target_modules}
+        static = {"arch": self.arch, "target_modules": self.target_modules, "mesh": self.mesh}
         common, state = prefill(
             self.params,
             self.base,

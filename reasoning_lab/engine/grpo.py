@@ -49,6 +49,7 @@ from reasoning_lab.engine.grpo_groups import (
     live_shares,
     rollout_metrics,
 )
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.lora import Params
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
@@ -97,7 +98,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         judge: scores completions.
         rows_at_once: rows of one micro-batch over all devices.
         generation_batch_size: completions sampled at once.
-        remat: recompute activations in the backward pass.
+        execution: how the programs of a step are computed.
         seed: with the step it decides all samples.
     """
 
@@ -111,7 +112,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         judge: Judge,
         rows_at_once: int,
         generation_batch_size: int,
-        remat: bool,
+        execution: Execution,
         checkpoint_dir: Path,
         seed: int,
     ) -> None:
@@ -122,6 +123,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         self._batches = batches
         self._judge = judge
         self._seed = seed
+        self._execution = execution
         self._too_slow: Counter[str] = Counter()  # rewards, in the step that is being sampled
         self._shape = RowShape.for_step(
             groups=stage.batch_size,
@@ -146,7 +148,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             end_after_answer=stage.end_after_answer,
         )
         cluster = Cluster(policy, stage, self._rollout_config, rollout)
-        self.actor = Actor(policy, stage, remat=remat, checkpoint_dir=checkpoint_dir)
+        self.actor = Actor(policy, stage, execution=execution, checkpoint_dir=checkpoint_dir)
         cluster.use(self.actor)
         config = grpo_learner.GRPOConfig(
             num_generations=stage.num_generations,
@@ -376,6 +378,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
             np.float32(self._stage.temperature),
             arch=self.policy.arch,
             target_modules=self.policy.target_modules,
+            execution=self._execution,
         )
         scores.block_until_ready()
         return scores

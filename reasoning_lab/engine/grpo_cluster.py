@@ -16,6 +16,7 @@ from tunix.sft import peft_trainer
 
 from reasoning_lab.engine import grpo_step, layout
 from reasoning_lab.engine.grpo_groups import Record, Step
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
 from reasoning_lab.engine.schedule import learning_rate
@@ -79,12 +80,12 @@ class Actor(rl_trainer.Trainer):
     """Tunix's trainer with our step; counts updates, of which a step has num_iterations."""
 
     def __init__(
-        self, policy: Policy, stage: GRPOSpec, *, remat: bool, checkpoint_dir: Path
+        self, policy: Policy, stage: GRPOSpec, *, execution: Execution, checkpoint_dir: Path
     ) -> None:
         self.sinks: tuple[OnStep, OnRollouts, AfterStep] = (nothing, nothing, nothing)
         self._policy = policy
         self._stage = stage
-        self._remat = remat
+        self._execution = execution
         self._direction = _direction(stage)
         self._old: jax.Array | None = None
         self._updates: list[dict[str, jax.Array]] = []
@@ -137,10 +138,9 @@ class Actor(rl_trainer.Trainer):
             np.float32(policy.lora_scale),
             arch=policy.arch,
             target_modules=policy.target_modules,
-            remat=self._remat,
             direction=self._direction,
             sequence_ratio=stage.importance_ratio == "sequence",
-            mesh=policy.mesh,
+            execution=self._execution,
         )
         nnx.update(self.model, params)
         nnx.update(self.optimizer.opt_state, nnx.state(optimizer_state))

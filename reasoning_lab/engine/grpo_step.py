@@ -11,12 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.layout import Execution, everywhere
 from reasoning_lab.engine.lora import as_layers
 from reasoning_lab.engine.loss import target_log_probs
 from reasoning_lab.engine.transformer import Array, Base, hidden_states
+
+_PLAIN = Execution()
 
 Rows = dict[str, Array]
 """Arrays of engine/grpo_batch.py, [micro-batches, rows, length]."""
@@ -33,7 +35,7 @@ def token_log_probs(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
-    remat: bool,
+    execution: Execution = _PLAIN,
 ) -> Array:
     """log p of every token of a completion at a temperature, float32 [rows, length]; else 0."""
     hidden = hidden_states(
@@ -45,13 +47,15 @@ def token_log_probs(
         rows["positions"],
         rows["segment_ids"],
         rows["branch_ids"],
-        remat=remat,
+        execution=execution,
     )
     hidden = jnp.take_along_axis(hidden, rows["predictors"][..., None], axis=1)
-    return target_log_probs(arch, base, hidden, rows["tokens"], rows["mask"], temperature)
+    return target_log_probs(
+        arch, base, hidden, rows["tokens"], rows["mask"], temperature, execution=execution
+    )
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "target_modules"))
+@functools.partial(jax.jit, static_argnames=("arch", "target_modules", "execution"))
 def log_probs_of_rows(
     params: Any,
     base: Base,
@@ -62,10 +66,11 @@ def log_probs_of_rows(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
+    execution: Execution = _PLAIN,
 ) -> Array:
     """`token_log_probs` of the first `used` micro-batches, [micro-batches, rows, length]."""
     score = functools.partial(
-        token_log_probs, arch=arch, target_modules=target_modules, remat=False
+        token_log_probs, arch=arch, target_modules=target_modules, execution=execution
     )
 
     def one(index: Array, scores: Array) -> Array:
@@ -122,7 +127,7 @@ def policy_loss(
 
 @functools.partial(
     jax.jit,
-    static_argnames=("arch", "target_modules", "remat", "direction", "sequence_ratio", "mesh"),
+    static_argnames=("arch", "target_modules", "direction", "sequence_ratio", "execution"),
     donate_argnames=("params", "optimizer_state"),
 )
 def train_step(
@@ -143,10 +148,9 @@ def train_step(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
-    remat: bool,
     direction: optax.GradientTransformation,
     sequence_ratio: bool,
-    mesh: Mesh | None = None,
+    execution: Execution = _PLAIN,
 ) -> tuple[Any, Any, Array, dict[str, Array]]:
     """Accumulate gradients over the used micro-batches and update once.
 
@@ -177,7 +181,7 @@ def train_step(
             micro_batch,
             arch=arch,
             target_modules=target_modules,
-            remat=remat,
+            execution=execution,
         )
         old = jnp.where(first, jax.lax.stop_gradient(log_probs), old)
         loss, sums = policy_loss(
@@ -221,11 +225,8 @@ def train_step(
         (new_params, new_state),
         (params, optimizer_state),
     )
-    if mesh is not None:  # else XLA may shard them, and the next step would be another program
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        params, optimizer_state = jax.lax.with_sharding_constraint(
-            (params, optimizer_state), everywhere
-        )
+    # Else XLA may shard them, and the next step would be another program.
+    params, optimizer_state = everywhere((params, optimizer_state), execution.mesh)
     tokens = jnp.maximum(rows["mask"].sum(), 1).astype(jnp.float32)
     metrics = {name: value / tokens for name, value in sums.items()}
     metrics |= {"loss": loss, "grad_norm": grad_norm, "skipped": 1.0 - finite}

@@ -12,12 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.layout import Execution, everywhere, place
 from reasoning_lab.engine.transformer import Array, Base, logits
 
-CHUNK = 32
-"""Tokens per row whose logits exist at one time; 32 x 262,144 float32 logits are 32 MiB."""
+_PLAIN = Execution()
 
 
 def target_log_probs(
@@ -27,7 +28,8 @@ def target_log_probs(
     targets: Array,
     mask: Array,
     temperature: Array | float = 1.0,
-    chunk: int = CHUNK,
+    *,
+    execution: Execution = _PLAIN,
 ) -> Array:
     """log p(target) under softmax(logits / temperature), float32 [B, T]; 0 where the mask is off.
 
@@ -40,6 +42,7 @@ def target_log_probs(
         mask: bool [B, T].
     """
     B, T = targets.shape
+    chunk = _chunk(B, execution)
     order = jnp.argsort(~mask, axis=1, stable=True)
     padding = -T % chunk
 
@@ -51,16 +54,23 @@ def target_log_probs(
         return jnp.moveaxis(x.reshape(B, -1, chunk, *x.shape[2:]), 1, 0)
 
     inverse_temperature = 1.0 / jnp.asarray(temperature, jnp.float32)
-    scores = _chunked(
-        arch, gather(hidden), gather(targets), gather(mask), inverse_temperature, base["embedding"]
-    )
+    embedding = base["embedding"]
+    chunks = (gather(hidden), gather(targets), gather(mask))
+    scores = _chunked(arch, execution.mesh, *chunks, inverse_temperature, embedding)
     flat = jnp.moveaxis(scores, 0, 1).reshape(B, T + padding)[:, :T]
     return jnp.take_along_axis(flat, jnp.argsort(order, axis=1), axis=1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _chunk(rows: int, execution: Execution) -> int:
+    """Tokens of each row whose logits exist at one time: [V, 1024] of Gemma 3 are 1 GiB."""
+    devices = execution.mesh.shape["fsdp"] if execution.mesh else 1
+    return max(1, execution.logit_tokens * devices // rows)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _chunked(
     arch: Architecture,
+    mesh: Mesh | None,
     hidden: Array,
     targets: Array,
     mask: Array,
@@ -71,7 +81,7 @@ def _chunked(
         h, t, m = chunk
 
         def compute() -> Array:
-            log_probs, _ = _log_softmax(arch, h, t, inverse_temperature, embedding)
+            log_probs, _ = _log_softmax(arch, mesh, h, t, inverse_temperature, embedding)
             return jnp.where(m, log_probs, 0.0)
 
         return None, jax.lax.cond(m.any(), compute, lambda: jnp.zeros(m.shape, jnp.float32))
@@ -81,6 +91,7 @@ def _chunked(
 
 def _chunked_forward(
     arch: Architecture,
+    mesh: Mesh | None,
     hidden: Array,
     targets: Array,
     mask: Array,
@@ -91,7 +102,7 @@ def _chunked_forward(
         h, t, m = chunk
 
         def compute() -> tuple[Array, Array]:
-            log_probs, capped = _log_softmax(arch, h, t, inverse_temperature, embedding)
+            log_probs, capped = _log_softmax(arch, mesh, h, t, inverse_temperature, embedding)
             V = embedding.shape[0]
             residual = -jnp.exp(capped - jax.nn.logsumexp(capped, axis=0))
             residual = residual.at[t.ravel(), jnp.arange(t.size)].add(1.0)
@@ -100,7 +111,8 @@ def _chunked_forward(
                 residual *= 1 - jnp.square(uncapped / arch.final_softcap)
             residual = (residual * inverse_temperature).astype(embedding.dtype)
             gradient = jnp.einsum("vm,vd->md", residual.reshape(V, -1), embedding)
-            gradient = jnp.where(m[..., None], gradient.reshape(h.shape), 0)
+            gradient = place(gradient.reshape(h.shape), mesh, "fsdp")
+            gradient = jnp.where(m[..., None], gradient, 0)
             return jnp.where(m, log_probs, 0.0), gradient.astype(h.dtype)
 
         def skip() -> tuple[Array, Array]:
@@ -113,7 +125,7 @@ def _chunked_forward(
 
 
 def _chunked_backward(
-    arch: Architecture, gradients: Array, cotangent: Array
+    arch: Architecture, mesh: Mesh | None, gradients: Array, cotangent: Array
 ) -> tuple[Array, None, None, None, None]:
     return (cotangent[..., None].astype(gradients.dtype) * gradients, None, None, None, None)
 
@@ -122,12 +134,17 @@ _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
 def _log_softmax(
-    arch: Architecture, h: Array, t: Array, inverse_temperature: Array, embedding: Array
+    arch: Architecture,
+    mesh: Mesh | None,
+    h: Array,
+    t: Array,
+    inverse_temperature: Array,
+    embedding: Array,
 ) -> tuple[Array, Array]:
     """log p(t) [B, C] and the tempered logits [V, B*C] of hidden states h [B, C, D]."""
-    scores = (
-        logits(arch, {"embedding": embedding}, h.reshape(-1, h.shape[-1])) * inverse_temperature
-    )
+    h, t = everywhere((h, t), mesh)
+    scores = logits(arch, {"embedding": embedding}, h.reshape(-1, h.shape[-1]), mesh)
+    scores *= inverse_temperature
     chosen = scores[t.ravel(), jnp.arange(t.size)]
     log_probs = chosen - jax.nn.logsumexp(scores, axis=0)
     return log_probs.reshape(t.shape), scores

@@ -48,6 +48,7 @@ class Policy:
             lora_scale=self.lora_scale,
             batch_size=batch_size,
             stop=stop,
+            mesh=self.mesh,
         )
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.layout import Execution, everywhere
 from reasoning_lab.engine.lora import as_layers
 from reasoning_lab.engine.loss import target_log_probs
 from reasoning_lab.engine.transformer import Array, Base, hidden_states
+
+_PLAIN = Execution()
 
 Batch = dict[str, Array]
 """tokens, positions, segment_ids int32 and loss_mask bool, each [rows, length] (data/packing.py);
@@ -42,7 +44,7 @@ def summed_loss(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
-    remat: bool,
+    execution: Execution = _PLAIN,
 ) -> Array:
     """Negative log-likelihood in nats, summed over the target tokens of one micro-batch."""
     hidden = hidden_states(
@@ -53,17 +55,17 @@ def summed_loss(
         batch["tokens"],
         batch["positions"],
         batch["segment_ids"],
-        remat=remat,
+        execution=execution,
     )
     # The state at position t predicts token t + 1.
     targets = jnp.roll(batch["tokens"], -1, axis=1)
     mask = jnp.roll(batch["loss_mask"], -1, axis=1).at[:, -1].set(False)
-    return -target_log_probs(arch, base, hidden, targets, mask).sum()
+    return -target_log_probs(arch, base, hidden, targets, mask, execution=execution).sum()
 
 
 @functools.partial(
     jax.jit,
-    static_argnames=("arch", "target_modules", "remat", "direction", "mesh"),
+    static_argnames=("arch", "target_modules", "direction", "execution"),
     donate_argnames=("params", "optimizer_state"),
 )
 def train_step(
@@ -76,9 +78,8 @@ def train_step(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
-    remat: bool,
     direction: optax.GradientTransformation,
-    mesh: Mesh | None = None,
+    execution: Execution = _PLAIN,
 ) -> tuple[Any, Any, dict[str, Array]]:
     """Accumulate gradients over micro-batches and update once.
 
@@ -88,13 +89,14 @@ def train_step(
     Args:
         params: LoRA weights; donated.
         batch: arrays with a leading micro-batch axis, [A, rows, length].
-        mesh: devices each of which holds all LoRA weights and optimizer state.
 
     Returns:
         New LoRA weights, new optimizer state, and float32 scalars: loss (nats per target token),
             grad_norm (before clipping), target_tokens.
     """
-    loss_fn = functools.partial(summed_loss, arch=arch, target_modules=target_modules, remat=remat)
+    loss_fn = functools.partial(
+        summed_loss, arch=arch, target_modules=target_modules, execution=execution
+    )
 
     def accumulate(total: tuple[Array, Any], micro_batch: Batch) -> tuple[tuple[Array, Any], None]:
         loss, grads = jax.value_and_grad(loss_fn)(params, base, lora_scale, micro_batch)
@@ -106,11 +108,8 @@ def train_step(
     grads = jax.tree.map(lambda g: g / tokens, grads)
     updates, optimizer_state = direction.update(grads, optimizer_state, params)
     params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
-    if mesh is not None:  # else XLA may shard them, and the next step would be another program
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        params, optimizer_state = jax.lax.with_sharding_constraint(
-            (params, optimizer_state), everywhere
-        )
+    # Else XLA may shard them, and the next step would be another program.
+    params, optimizer_state = everywhere((params, optimizer_state), execution.mesh)
     metrics = {
         "loss": loss / tokens,
         "grad_norm": optax.tree.norm(grads),
@@ -119,7 +118,7 @@ def train_step(
     return params, optimizer_state, metrics
 
 
-@functools.partial(jax.jit, static_argnames=("arch", "target_modules"))
+@functools.partial(jax.jit, static_argnames=("arch", "target_modules", "execution"))
 def evaluation_loss(
     params: Any,
     base: Base,
@@ -128,9 +127,16 @@ def evaluation_loss(
     *,
     arch: Architecture,
     target_modules: tuple[str, ...],
+    execution: Execution = _PLAIN,
 ) -> tuple[Array, Array]:
     """Summed loss in nats, and the number of target tokens, of one batch [rows, length]."""
     loss = summed_loss(
-        params, base, lora_scale, batch, arch=arch, target_modules=target_modules, remat=False
+        params,
+        base,
+        lora_scale,
+        batch,
+        arch=arch,
+        target_modules=target_modules,
+        execution=execution,
     )
     return loss, batch["loss_mask"][:, 1:].sum()

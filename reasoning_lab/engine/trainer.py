@@ -22,6 +22,7 @@ from tunix.sft import hooks, metrics_logger, peft_trainer
 
 from reasoning_lab.config import RunError
 from reasoning_lab.engine import layout, sft_step
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.schedule import learning_rate
 from reasoning_lab.stages.specs import SFTSpec
@@ -46,7 +47,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         batch_fn: the rows of each step.
         max_steps: optimizer steps in all; also the length of the learning-rate schedule.
         micro_batches: equal parts into which a step's rows are cut, one computed after another.
-        remat: recompute activations in the backward pass.
+        execution: how the step is computed.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         batch_fn: BatchFn,
         max_steps: int,
         micro_batches: int,
-        remat: bool,
+        execution: Execution,
         checkpoint_dir: Path,
     ) -> None:
         self.policy = policy
@@ -67,7 +68,7 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self._stage = stage
         self._batch_fn = batch_fn
         self._micro_batches = micro_batches
-        self._remat = remat
+        self._execution = execution
         self._records = _StepRecords()
         self._after_step: AfterStep = _nothing
         self._direction = sft_step.adamw_direction(
@@ -136,9 +137,8 @@ class SFTTrainer(peft_trainer.PeftTrainer):
                 np.float32(self.policy.lora_scale),
                 arch=self.policy.arch,
                 target_modules=self.policy.target_modules,
-                remat=self._remat,
                 direction=self._direction,
-                mesh=self.policy.mesh,
+                execution=self._execution,
             )
             nnx.update(self.model, params)
             nnx.update(self.optimizer.opt_state, nnx.state(optimizer_state))
@@ -178,7 +178,9 @@ def _require_finite(what: str, step: int, value: float) -> None:
         )
 
 
-def held_out_loss(policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> float:
+def held_out_loss(
+    policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any, Any]]], execution: Execution
+) -> float:
     """Mean loss in nats per target token over all batches, each [rows, length]."""
     total, tokens = 0.0, 0
     for batch in batches:
@@ -189,6 +191,7 @@ def held_out_loss(policy: Policy, batches: Sequence[Mapping[str, np.ndarray[Any,
             np.float32(policy.lora_scale),
             arch=policy.arch,
             target_modules=policy.target_modules,
+            execution=execution,
         )
         total, tokens = total + float(loss), tokens + int(count)
     return total / max(tokens, 1)

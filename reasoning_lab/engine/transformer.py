@@ -19,12 +19,16 @@ RMSNorm multiplies by 1 + weight. `lora` is a list with one dict per layer,
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
-from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.architecture import Architecture, AttentionKind
+from reasoning_lab.engine.attention import Attention, attend, packed_attention, softcap
+from reasoning_lab.engine.layout import Activations, Execution, everywhere, over_vocabulary, place
 
 Array = jax.Array
 Layer = Mapping[str, Any]
@@ -43,12 +47,12 @@ class KVCache(NamedTuple):
     valid: Array  # bool [B, S], slots that hold a token
 
 
-_MASKED = -1e30  # not -inf: a row without any visible key must give numbers, not NaN
+_PLAIN = Execution()
 
 
-def embed(base: Base, tokens: Array) -> Array:
+def embed(base: Base, tokens: Array, mesh: Mesh | None = None) -> Array:
     """Token ids [B, T] -> embeddings [B, T, D], scaled by sqrt(D) in the embedding's own dtype."""
-    x: Array = base["embedding"][tokens]
+    x: Array = base["embedding"][everywhere(tokens, mesh)]  # tokens travel, the table does not
     return x * jnp.sqrt(x.shape[-1]).astype(x.dtype)
 
 
@@ -62,7 +66,7 @@ def hidden_states(
     segment_ids: Array,
     branch_ids: Array | None = None,
     *,
-    remat: bool = False,
+    execution: Execution = _PLAIN,
 ) -> Array:
     """Final normalised hidden states [B, T, D] of packed rows.
 
@@ -74,23 +78,22 @@ def hidden_states(
             prompt, which all of them see, and a number of its own in each, which none of the
             others sees. None: no segment branches.
         lora_scale: alpha / rank.
-        remat: recompute each layer in the backward pass instead of keeping its activations.
     """
-    index = jnp.arange(tokens.shape[1])
-    visible = segment_ids[:, :, None] == segment_ids[:, None, :]
-    visible &= index[:, None] >= index[None, :]
-    if branch_ids is not None:
-        visible &= (branch_ids[:, None] == 0) | (branch_ids[:, :, None] == branch_ids[:, None])
-    masks = _attention_masks(arch, visible, positions, positions)
+    places = Activations(execution.mesh, weights_stay=False)
+    attention = {
+        kind: packed_attention(arch, positions, segment_ids, branch_ids, arch.window(kind))
+        for kind in arch.attention_pattern
+    }
     ropes = _rope_tables(arch, positions)
 
-    def layer_fn(x: Array, weights: Layer, adapter: Mapping[str, Any], kind: str) -> Array:
-        x, _ = _layer(arch, weights, adapter, lora_scale, x, ropes[kind], masks[kind], None)
-        return x
+    def layer_fn(
+        x: Array, weights: Layer, adapter: Mapping[str, Any], kind: AttentionKind
+    ) -> Array:
+        return _layer(arch, weights, adapter, lora_scale, x, ropes[kind], attention[kind], places)
 
-    if remat:
+    if execution.remat:
         layer_fn = jax.checkpoint(layer_fn, static_argnums=3)
-    x = embed(base, tokens)
+    x = places.residual(embed(base, tokens, execution.mesh))
     for i, weights in enumerate(base["layers"]):
         x = layer_fn(x, weights, lora[i] if lora else {}, arch.attention_kind(i))
     return _rms_norm(x, base["final_norm"])
@@ -106,6 +109,8 @@ def hidden_states_with_cache(
     cache: KVCache,
     write_index: Array | int,
     shared: KVCache | None = None,
+    *,
+    mesh: Mesh | None = None,
 ) -> tuple[Array, KVCache]:
     """Hidden states [B, T, D] of new tokens, which see the caches and, causally, each other.
 
@@ -116,7 +121,8 @@ def hidden_states_with_cache(
         shared: what rows begin with in common: each of its rows is seen by the same number of
             consecutive rows of `tokens`, and never copied for them.
     """
-    masks = _attention_masks(arch, _visible(positions, cache), positions, cache.positions)
+    places = Activations(mesh, weights_stay=tokens.shape[1] == 1)
+    masks = _cache_masks(arch, positions, cache)
     shared_masks = {}
     if shared is not None:
         copies = len(tokens) // len(shared.positions)
@@ -124,50 +130,47 @@ def hidden_states_with_cache(
             positions=jnp.repeat(shared.positions, copies, axis=0),
             valid=jnp.repeat(shared.valid, copies, axis=0),
         )
-        visible = _visible(positions, spread)
-        shared_masks = _attention_masks(arch, visible, positions, spread.positions)
+        shared_masks = _cache_masks(arch, positions, spread)
     ropes = _rope_tables(arch, positions)
-    x = embed(base, tokens)
+    x = places.residual(embed(base, tokens, mesh))
     updated: list[LayerCache] = []
     for i, weights in enumerate(base["layers"]):
         kind = arch.attention_kind(i)
-        memory = _Memory(cache.layers[i], write_index)
+        reading = _Reading(arch, mesh, cache.layers[i], write_index, masks[kind])
         if shared is not None:
-            memory = memory._replace(shared=shared.layers[i], shared_mask=shared_masks[kind])
-        x, layer_cache = _layer(
-            arch, weights, lora[i] if lora else {}, lora_scale, x, ropes[kind], masks[kind], memory
-        )
-        assert layer_cache is not None
-        updated.append(layer_cache)
+            reading.shared = (*_rows_first(shared.layers[i]), shared_masks[kind])
+        adapter = lora[i] if lora else {}
+        x = _layer(arch, weights, adapter, lora_scale, x, ropes[kind], reading, places)
+        updated.append(reading.cache)
     return _rms_norm(x, base["final_norm"]), cache._replace(layers=tuple(updated))
 
 
-def empty_cache(arch: Architecture, batch: int, slots: int, dtype: jnp.dtype) -> KVCache:
+def empty_cache(
+    arch: Architecture, batch: int, slots: int, dtype: jnp.dtype, mesh: Mesh | None = None
+) -> KVCache:
     """A cache without valid slots; slot s is at position s."""
-    shape = (slots, batch, arch.num_kv_heads, arch.head_dim)
+
+    def empty() -> Array:
+        return _placed_cache(
+            jnp.zeros((slots, batch, arch.num_kv_heads, arch.head_dim), dtype), mesh
+        )
+
     return KVCache(
-        layers=tuple(
-            {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
-            for _ in range(arch.num_layers)
-        ),
+        layers=tuple({"k": empty(), "v": empty()} for _ in range(arch.num_layers)),
         positions=jnp.broadcast_to(jnp.arange(slots), (batch, slots)),
         valid=jnp.zeros((batch, slots), bool),
     )
 
 
-def logits(arch: Architecture, base: Base, hidden: Array) -> Array:
-    """Full-vocabulary logits: hidden [M, D] -> float32 [V, M].
+def logits(arch: Architecture, base: Base, hidden: Array, mesh: Mesh | None = None) -> Array:
+    """Full-vocabulary logits: hidden [M, D] -> float32 [V, M], shared out like the embedding.
 
     The vocabulary leads because XLA:CPU multiplies embedding [V, D] by hidden^T almost twice as
     fast as hidden by embedding^T; other back-ends do not mind.
     """
+    hidden = everywhere(hidden, mesh)  # states travel, the embedding does not
     raw = jnp.einsum("vd,md->vm", base["embedding"], hidden, preferred_element_type=jnp.float32)
-    return softcap(raw, arch.final_softcap)
-
-
-def softcap(x: Array, cap: float | None) -> Array:
-    """cap * tanh(x / cap), Gemma 2's bound on logits; the identity where cap is None."""
-    return x if cap is None else cap * jnp.tanh(x / cap)
+    return softcap(over_vocabulary(raw, mesh), arch.final_softcap)
 
 
 def _layer(
@@ -177,11 +180,11 @@ def _layer(
     lora_scale: Array | float,
     x: Array,
     rope: tuple[Array, Array],
-    mask: Array,
-    memory: "_Memory | None",
-) -> tuple[Array, LayerCache | None]:
+    attention: Attention,
+    places: Activations,
+) -> Array:
     def project(name: str, x: Array, contracted: int = 1) -> Array:
-        y = jnp.tensordot(x, weights[name], contracted)
+        y = jnp.tensordot(x, places.weight(name, weights[name]), contracted)
         if name in adapter:
             a, b = (adapter[name][part].astype(x.dtype) for part in ("a", "b"))
             low_rank = jnp.tensordot(x, a, contracted) * jnp.asarray(lora_scale, x.dtype)
@@ -189,52 +192,53 @@ def _layer(
         return y
 
     y = _rms_norm(x, weights["pre_attention_norm"])
-    query = project("q_proj", y)
-    key, value = jnp.moveaxis(project("kv_proj", y), 2, 0)
+    query = places.attending(project("q_proj", y))
+    key, value = map(places.attending, jnp.moveaxis(project("kv_proj", y), 2, 0))
     if arch.query_key_norm:
         query = _rms_norm(query, weights["q_norm"])
         key = _rms_norm(key, weights["k_norm"])
     query = _rotate(query, rope) * jnp.asarray(arch.head_dim**-0.5, query.dtype)
-    key = _rotate(key, rope)
-    updated = None
-    if memory is None:
-        attended = _attend(arch, query, [(key, value, mask)])
-    else:
-        updated = memory.write(key, value)
-        parts = [(*_rows_first(updated), mask)]
-        if memory.shared is not None and memory.shared_mask is not None:
-            parts.append((*_rows_first(memory.shared), memory.shared_mask))
-        attended = _attend(arch, query, parts)
-    y = project("o_proj", attended, contracted=2)
+    attended = places.attended(attention(query, _rotate(key, rope), value))
+    y = places.residual(project("o_proj", attended, contracted=2))
     if arch.post_norms:
         y = _rms_norm(y, weights["post_attention_norm"])
     x = x + y
 
     y = _rms_norm(x, weights["pre_ffw_norm"])
-    y = jax.nn.gelu(project("gate_proj", y), approximate=True) * project("up_proj", y)
-    y = project("down_proj", y)
+    gate, up = (places.hidden(project(name, y)) for name in ("gate_proj", "up_proj"))
+    y = places.residual(project("down_proj", jax.nn.gelu(gate, approximate=True) * up))
     if arch.post_norms:
         y = _rms_norm(y, weights["post_ffw_norm"])
-    return x + y, updated
+    return x + y
 
 
-class _Memory(NamedTuple):
-    """What a layer sees besides its input, and where it writes its new keys and values."""
+@dataclass
+class _Reading:
+    """Attention of one layer to its cache, into which it first writes what is new."""
 
+    arch: Architecture
+    mesh: Mesh | None
     cache: LayerCache
     write_index: Array | int
-    shared: LayerCache | None = None
-    shared_mask: Array | None = None
+    mask: Array
+    shared: tuple[Array, Array, Array] | None = None  # keys, values and their mask
 
-    def write(self, key: Array, value: Array) -> LayerCache:
-        """The cache with new keys and values [B, T, K, H]."""
-        start = (self.write_index, 0, 0, 0)
-        return {
-            name: jax.lax.dynamic_update_slice(
-                self.cache[name], jnp.moveaxis(new, 1, 0).astype(self.cache[name].dtype), start
-            )
-            for name, new in (("k", key), ("v", value))
-        }
+    def __call__(self, query: Array, key: Array, value: Array) -> Array:
+        self.cache = {"k": self._write("k", key), "v": self._write("v", value)}
+        parts = [(*_rows_first(self.cache), self.mask)]
+        return attend(self.arch, query, [*parts, self.shared] if self.shared else parts)
+
+    def _write(self, name: str, new: Array) -> Array:
+        """The cache's slots with the new keys or values [B, T, K, H] from `write_index` on."""
+        slots = self.cache[name]
+        new = jnp.moveaxis(new, 1, 0).astype(slots.dtype)
+        written = jax.lax.dynamic_update_slice(slots, new, (self.write_index, 0, 0, 0))
+        return _placed_cache(written, self.mesh)
+
+
+def _placed_cache(slots: Array, mesh: Mesh | None) -> Array:
+    """[S, B, K, H]: rows where their attention is computed."""
+    return place(slots, mesh, None, "fsdp", "tp")
 
 
 def _rows_first(cache: LayerCache) -> tuple[Array, Array]:
@@ -242,50 +246,18 @@ def _rows_first(cache: LayerCache) -> tuple[Array, Array]:
     return jnp.moveaxis(cache["k"], 0, 1), jnp.moveaxis(cache["v"], 0, 1)
 
 
-def _attend(arch: Architecture, query: Array, parts: Sequence[tuple[Array, Array, Array]]) -> Array:
-    """Grouped-query attention over keys that stand in several places.
-
-    Args:
-        query: [B, T, N, H].
-        parts: keys and values [C, S, K, H] with their mask [B, T, S]. Where C is less than B, each
-            row serves B / C consecutive queries: no copies of a prompt are read for its
-            completions (arXiv 2403.08845).
-    """
-    B, T, N, H = query.shape
-    scores = []
-    for key, _, mask in parts:
-        C, S, K, _ = key.shape
-        grouped = query.reshape(C, B // C, T, K, N // K, H)
-        part = jnp.einsum("crtkgh,cskh->crkgts", grouped, key, preferred_element_type=jnp.float32)
-        part = softcap(part.reshape(B, K, N // K, T, S), arch.attention_softcap)
-        scores.append(jnp.where(mask[:, None, None], part, _MASKED))
-    probabilities = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
-    total = jnp.zeros((), query.dtype)
-    start = 0
-    for _, value, _ in parts:
-        C, S, K, _ = value.shape
-        part = probabilities[..., start : start + S].astype(value.dtype)
-        part = part.reshape(C, B // C, K, N // K, T, S)
-        total += jnp.einsum("crkgts,cskh->crtkgh", part, value).reshape(B, T, N, H)
-        start += S
-    return total
-
-
-def _visible(positions: Array, cache: KVCache) -> Array:
-    """bool [B, T, S]: slots that hold a token at or before the position of each new one."""
-    return cache.valid[:, None] & (positions[:, :, None] >= cache.positions[:, None])
-
-
-def _attention_masks(
-    arch: Architecture, visible: Array, query_positions: Array, key_positions: Array
-) -> dict[str, Array]:
+def _cache_masks(
+    arch: Architecture, positions: Array, cache: KVCache
+) -> dict[AttentionKind, Array]:
+    """By kind of layer, bool [B, T, S]: slots with a token that each new one sees."""
+    visible = cache.valid[:, None] & (positions[:, :, None] >= cache.positions[:, None])
     if arch.sliding_window is None:
         return {"global": visible}
-    distance = query_positions[:, :, None] - key_positions[:, None, :]
+    distance = positions[:, :, None] - cache.positions[:, None, :]
     return {"global": visible, "local": visible & (distance < arch.sliding_window)}
 
 
-def _rope_tables(arch: Architecture, positions: Array) -> dict[str, tuple[Array, Array]]:
+def _rope_tables(arch: Architecture, positions: Array) -> dict[AttentionKind, tuple[Array, Array]]:
     """cos and sin [B, T, 1, H/2] of the rotary embedding (arXiv 2104.09864) by kind of layer."""
     exponent = 2 * jnp.arange(arch.head_dim // 2) / arch.head_dim
 

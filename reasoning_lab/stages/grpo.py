@@ -25,6 +25,7 @@ from reasoning_lab.engine.checkpoints import save_lora
 from reasoning_lab.engine.grpo import GRPOTrainer
 from reasoning_lab.engine.grpo_cluster import NotANumberError
 from reasoning_lab.engine.grpo_groups import Record
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.lora import LoraModel
 from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.evaluation.health import Health
@@ -157,7 +158,7 @@ def _trainer(
         judge=judge,
         rows_at_once=hardware.fsdp * hardware.rows_per_micro_batch,
         generation_batch_size=hardware.generation_batch_size,
-        remat=hardware.remat,
+        execution=Execution.on(policy.mesh, hardware),
         checkpoint_dir=folder.checkpoints_dir,
         seed=experiment.seed,
     )

@@ -14,6 +14,7 @@ from rich.console import Console
 from reasoning_lab.config import ConfigError
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.packing import Batch, PackedRows
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
 from reasoning_lab.experiment import Experiment
@@ -120,14 +121,13 @@ def planned_epochs(stage: SFTSpec, rows: PackedRows) -> float:
 def _trainer(
     experiment: Experiment, stage: SFTSpec, folder: RunFolder, policy: Policy, rows: PackedRows
 ) -> SFTTrainer:
-    rows_at_once = experiment.hardware.fsdp * experiment.hardware.rows_per_micro_batch
     return SFTTrainer(
         policy,
         stage=stage,
         batch_fn=rows.batch,
         max_steps=count_steps(stage, rows),
-        micro_batches=max(1, rows.rows_per_batch // rows_at_once),
-        remat=experiment.hardware.remat,
+        micro_batches=experiment.hardware.micro_batches(rows.rows_per_batch),
+        execution=Execution.on(policy.mesh, experiment.hardware),
         checkpoint_dir=folder.checkpoints_dir,
     )
 
@@ -145,6 +145,7 @@ def _train(
 ) -> None:
     """Train to the end; on Ctrl-C save, say how to go on, and raise KeyboardInterrupt."""
     begun_at, max_steps = trainer.train_steps, trainer.max_steps
+    execution = Execution.on(trainer.policy.mesh, experiment.hardware)
     if begun_at:
         _log.info("going on from the checkpoint of step %d", begun_at)
     status.update(begun_at, max_steps)
@@ -176,7 +177,7 @@ def _train(
         def measure_held_out(step: int) -> None:
             every = stage.eval_every
             if every and (step % every == 0 or step == max_steps):
-                loss = {"eval/loss": held_out_loss(trainer.policy, held_out)}
+                loss = {"eval/loss": held_out_loss(trainer.policy, held_out, execution)}
                 metrics.log(step, loss)
                 tracker.log(step, loss)
 

@@ -25,6 +25,7 @@ from reasoning_lab.data.prompts import ProblemBatches
 from reasoning_lab.engine import devices, grpo_step
 from reasoning_lab.engine.architecture import ARCHITECTURES
 from reasoning_lab.engine.grpo import GRPOTrainer
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import load_policy
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec
 from reasoning_lab.hardware.specs import HardwareSpec
@@ -59,7 +60,8 @@ for fsdp in (1, 8):
     trainer = GRPOTrainer(
         policy, jax.tree.map(jnp.copy, policy.params), stage,
         batches=ProblemBatches(problems, batch_size=4, seed=0), judge=judge, rows_at_once=8,
-        generation_batch_size=16, remat=False, checkpoint_dir=Path(sys.argv[1]) / str(fsdp), seed=0,
+        generation_batch_size=16, execution=Execution.on(policy.mesh, hardware),
+        checkpoint_dir=Path(sys.argv[1]) / str(fsdp), seed=0,
     )
     metrics, rollouts, programs = [], [], []
     before = grpo_step.train_step._cache_size()

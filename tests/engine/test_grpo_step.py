@@ -233,7 +233,6 @@ def step(
         np.float32(SCALE),
         arch=ARCH,
         target_modules=MODULES,
-        remat=False,
         direction=DIRECTION,
         sequence_ratio=setting.sequence_ratio,
     )
@@ -391,7 +390,6 @@ def test_two_policies_at_once_are_two_one_at_a_time() -> None:
             rows,
             arch=ARCH,
             target_modules=MODULES,
-            remat=False,
         )
         total, _ = policy_loss(
             log_probs,

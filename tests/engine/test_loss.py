@@ -10,6 +10,7 @@ import pytest
 from tiny_models import GEMMA1
 
 from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.loss import target_log_probs
 
 B, T, D, V = 3, 21, 16, 96
@@ -59,7 +60,15 @@ def test_value_and_gradient(arch: Architecture, temperature: float, chunk: int) 
     base = {"embedding": embedding}
 
     def ours(hidden: jax.Array, temperature: jax.Array) -> tuple[jax.Array, jax.Array]:
-        scores = target_log_probs(arch, base, hidden, targets, mask, temperature, chunk)
+        scores = target_log_probs(
+            arch,
+            base,
+            hidden,
+            targets,
+            mask,
+            temperature,
+            execution=Execution(logit_tokens=chunk * B),
+        )
         return (scores * weights).sum(), scores
 
     def plain(hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -120,7 +129,9 @@ def test_logits_of_the_whole_batch_are_never_in_memory() -> None:
     one_chunk = rows * chunk * vocab * 4
 
     def ours(embedding: jax.Array, hidden: jax.Array, *rest: jax.Array) -> jax.Array:
-        return target_log_probs(arch, {"embedding": embedding}, hidden, *rest, chunk=chunk).sum()
+        execution = Execution(logit_tokens=chunk * rows)
+        base = {"embedding": embedding}
+        return target_log_probs(arch, base, hidden, *rest, execution=execution).sum()
 
     def plain(embedding: jax.Array, hidden: jax.Array, *rest: jax.Array) -> jax.Array:
         return plain_log_probs(arch, embedding, hidden, *rest, temperature=1.0).sum()

@@ -9,6 +9,7 @@ import pytest
 from tiny_models import ALL_LINEAR, SMALL, random_lora, random_weights
 
 from reasoning_lab.data.packing import PackedRows, TokenizedExample
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.sft_step import summed_loss
 
 LENGTH = 48  # examples are longer than the sliding window of 16
@@ -39,7 +40,10 @@ def weights() -> tuple[Any, Any]:
 @functools.cache
 def _program(remat: bool) -> Any:
     loss = functools.partial(
-        summed_loss, arch=SMALL, target_modules=ALL_LINEAR.target_modules, remat=remat
+        summed_loss,
+        arch=SMALL,
+        target_modules=ALL_LINEAR.target_modules,
+        execution=Execution(remat=remat),
     )
     return jax.jit(jax.value_and_grad(loss))
 

@@ -47,7 +47,6 @@ def step(micro_batches: int, dtype: Any = jnp.float32) -> tuple[Any, Any, dict[s
         LEARNING_RATE,
         2.0,
         **STATIC,
-        remat=False,
         direction=DIRECTION,
     )
 

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from reasoning_lab.data.packing import PackedRows, TokenizedExample
 from reasoning_lab.engine import devices, sft_step
 from reasoning_lab.engine.architecture import ARCHITECTURES
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import load_policy
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
@@ -47,12 +48,14 @@ for fsdp, tp in [(1, 1), (8, 1), (4, 2)]:
         mesh=one if fsdp * tp == 1 else devices.start(hardware),
         seed=0,
     )
+    execution = Execution.on(policy.mesh, hardware)
     folder = Path(sys.argv[1]) / f"{fsdp}x{tp}"
 
     def trainer():
         return SFTTrainer(
             policy, SFTSpec(learning_rate=0.01, warmup_ratio=0.0), batch_fn=rows.batch,
-            max_steps=2, micro_batches=8 // max(fsdp, 4), remat=False, checkpoint_dir=folder,
+            max_steps=2, micro_batches=8 // max(fsdp, 4), checkpoint_dir=folder,
+            execution=execution,
         )
 
     records = []
@@ -62,7 +65,7 @@ for fsdp, tp in [(1, 1), (8, 1), (4, 2)]:
     large = [x for x in jax.tree.leaves(policy.base) if x.size > 256]
     results.append({
         "records": records,
-        "held_out": held_out_loss(policy, [rows.batch(0)]) if tp == 1 else None,
+        "held_out": held_out_loss(policy, [rows.batch(0)], execution),
         "gradients": [np.asarray(x).ravel().tolist() for x in jax.tree.leaves(adam.mu)],
         "steps_in_checkpoint": trainer().train_steps,
         "programs": sft_step.train_step._cache_size() - programs,
@@ -99,8 +102,7 @@ def test_a_step_on_eight_devices_is_a_step_on_one(results: list[dict[str, Any]],
     for expected, metrics in zip(single["records"], sharded["records"], strict=True):
         for name in expected:
             np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5)
-    if sharded["held_out"] is not None:
-        np.testing.assert_allclose(sharded["held_out"], single["held_out"], rtol=1e-5)
+    np.testing.assert_allclose(sharded["held_out"], single["held_out"], rtol=1e-5)
     for ours, expected in zip(sharded["gradients"], single["gradients"], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert sharded["steps_in_checkpoint"] == 2

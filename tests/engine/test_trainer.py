@@ -18,6 +18,7 @@ from reasoning_lab.config import ConfigError
 from reasoning_lab.data.packing import PackedRows, TokenizedExample
 from reasoning_lab.engine import sft_step
 from reasoning_lab.engine.checkpoints import restore_lora
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.schedule import learning_rate
 from reasoning_lab.engine.specs import LoraSpec
@@ -62,7 +63,7 @@ def new_trainer(policy: Policy, checkpoint_dir: Path, stage: SFTSpec = STAGE) ->
         batch_fn=ROWS.batch,
         max_steps=STEPS,
         micro_batches=2,
-        remat=False,
+        execution=Execution(),
         checkpoint_dir=checkpoint_dir,
     )
 

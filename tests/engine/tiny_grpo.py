@@ -17,6 +17,7 @@ from reasoning_lab.data.prompts import ProblemBatches
 from reasoning_lab.engine import decoding, grpo_step
 from reasoning_lab.engine.grpo import Batches, GRPOTrainer, Judge
 from reasoning_lab.engine.grpo_groups import Record
+from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.lora import Params
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.specs import LoraSpec
@@ -124,7 +125,7 @@ def new_trainer(
         judge=judge,
         rows_at_once=2,
         generation_batch_size=GROUPS * G,
-        remat=False,
+        execution=Execution(),
         checkpoint_dir=folder,
         seed=seed,
     )
