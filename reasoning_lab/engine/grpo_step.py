@@ -2,7 +2,8 @@
 
 Everything that a sweep varies (learning rate, beta, the clipping range, the temperature) is an
 argument, not a constant of the compiled program. Only the micro-batches that hold anything are
-computed: their number is an argument too.
+computed: their number is an argument too. The others are skipped one by one: a loop whose length it
+does not know, XLA:TPU unrolls, and holds the weights of two micro-batches.
 """
 
 import functools
@@ -73,12 +74,17 @@ def log_probs_of_rows(
         token_log_probs, arch=arch, target_modules=target_modules, execution=execution
     )
 
-    def one(index: Array, scores: Array) -> Array:
-        micro_batch = jax.tree.map(lambda x: x[index], rows)
-        return scores.at[index].set(score(params, base, lora_scale, temperature, micro_batch))
+    def one(_: None, index: Array) -> tuple[None, Array]:
+        def compute() -> Array:
+            micro_batch = jax.tree.map(lambda x: x[index], rows)
+            return score(params, base, lora_scale, temperature, micro_batch)
 
-    scores: Array = jax.lax.fori_loop(0, used, one, jnp.zeros(rows["tokens"].shape, jnp.float32))
-    return scores
+        def skip() -> Array:
+            return jnp.zeros(rows["tokens"].shape[1:], jnp.float32)
+
+        return None, jax.lax.cond(index < used, compute, skip)
+
+    return jax.lax.scan(one, None, jnp.arange(len(rows["tokens"])))[1]
 
 
 def policy_loss(
@@ -196,18 +202,21 @@ def train_step(
         )
         return loss, (sums, log_probs)
 
-    def accumulate(index: Array, total: Any) -> Any:
-        loss, grads, sums, scores = total
-        micro_batch = jax.tree.map(lambda x: x[index], rows)
-        (part, (more, log_probs)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-            params, micro_batch, old[index], reference[index]
-        )
-        return (
-            loss + part,
-            jax.tree.map(jnp.add, grads, gradient),
-            jax.tree.map(jnp.add, sums, more),
-            scores.at[index].set(log_probs),
-        )
+    def accumulate(total: Any, index: Array) -> tuple[Any, None]:
+        def compute() -> Any:
+            loss, grads, sums, scores = total
+            micro_batch = jax.tree.map(lambda x: x[index], rows)
+            (part, (more, log_probs)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+                params, micro_batch, old[index], reference[index]
+            )
+            return (
+                loss + part,
+                jax.tree.map(jnp.add, grads, gradient),
+                jax.tree.map(jnp.add, sums, more),
+                scores.at[index].set(log_probs),
+            )
+
+        return jax.lax.cond(index < used, compute, lambda: total), None
 
     zeros = (
         jnp.float32(0),
@@ -215,7 +224,7 @@ def train_step(
         {name: jnp.float32(0) for name in ("kl", "clip_fraction", "entropy")},
         jnp.zeros_like(reference),
     )
-    loss, grads, sums, scores = jax.lax.fori_loop(0, used, accumulate, zeros)
+    (loss, grads, sums, scores), _ = jax.lax.scan(accumulate, zeros, jnp.arange(len(reference)))
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     updates, new_state = direction.update(grads, optimizer_state, params)

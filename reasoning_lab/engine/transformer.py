@@ -87,15 +87,17 @@ def hidden_states(
     ropes = _rope_tables(arch, positions)
 
     def layer_fn(
-        x: Array, weights: Layer, adapter: Mapping[str, Any], kind: AttentionKind
+        x: Array, before: Array, weights: Layer, adapter: Mapping[str, Any], kind: AttentionKind
     ) -> Array:
+        weights = places.not_before(before, weights)
         return _layer(arch, weights, adapter, lora_scale, x, ropes[kind], attention[kind], places)
 
     if execution.remat:
-        layer_fn = jax.checkpoint(layer_fn, static_argnums=3)
-    x = places.residual(embed(base, tokens, execution.mesh))
+        layer_fn = jax.checkpoint(layer_fn, static_argnums=4)
+    x = before = places.residual(embed(base, tokens, execution.mesh))
     for i, weights in enumerate(base["layers"]):
-        x = layer_fn(x, weights, lora[i] if lora else {}, arch.attention_kind(i))
+        adapter = lora[i] if lora else {}
+        x, before = layer_fn(x, before, weights, adapter, arch.attention_kind(i)), x
     return _rms_norm(x, base["final_norm"])
 
 
@@ -132,7 +134,7 @@ def hidden_states_with_cache(
         )
         shared_masks = _cache_masks(arch, positions, spread)
     ropes = _rope_tables(arch, positions)
-    x = places.residual(embed(base, tokens, mesh))
+    x = before = places.residual(embed(base, tokens, mesh))
     updated: list[LayerCache] = []
     for i, weights in enumerate(base["layers"]):
         kind = arch.attention_kind(i)
@@ -140,6 +142,7 @@ def hidden_states_with_cache(
         if shared is not None:
             reading.shared = (*_rows_first(shared.layers[i]), shared_masks[kind])
         adapter = lora[i] if lora else {}
+        weights, before = places.not_before(before, weights), x
         x = _layer(arch, weights, adapter, lora_scale, x, ropes[kind], reading, places)
         updated.append(reading.cache)
     return _rms_norm(x, base["final_norm"]), cache._replace(layers=tuple(updated))
@@ -189,7 +192,7 @@ def _layer(
             a, b = (adapter[name][part].astype(x.dtype) for part in ("a", "b"))
             low_rank = jnp.tensordot(x, a, contracted) * jnp.asarray(lora_scale, x.dtype)
             y += _expand(low_rank, b)
-        return y
+        return places.product(name, y)
 
     y = _rms_norm(x, weights["pre_attention_norm"])
     query = places.attending(project("q_proj", y))
@@ -205,8 +208,8 @@ def _layer(
     x = x + y
 
     y = _rms_norm(x, weights["pre_ffw_norm"])
-    gate, up = (places.hidden(project(name, y)) for name in ("gate_proj", "up_proj"))
-    y = places.residual(project("down_proj", jax.nn.gelu(gate, approximate=True) * up))
+    y = jax.nn.gelu(project("gate_proj", y), approximate=True) * project("up_proj", y)
+    y = places.residual(project("down_proj", y))
     if arch.post_norms:
         y = _rms_norm(y, weights["post_ffw_norm"])
     return x + y

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,9 +47,9 @@ def judge(attempts):
     )
 
 results = []
-for fsdp in (1, 8):
+for fsdp, tp in ((1, 1), (8, 1), (2, 4)):
     hardware = HardwareSpec(
-        platform="cpu", fsdp=fsdp, param_dtype="float32", remat=False,
+        platform="cpu", fsdp=fsdp, tp=tp, param_dtype="float32", remat=False,
         rows_per_micro_batch=1, generation_batch_size=16,
     )
     one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("fsdp", "tp"))
@@ -61,7 +62,7 @@ for fsdp in (1, 8):
         policy, jax.tree.map(jnp.copy, policy.params), stage,
         batches=ProblemBatches(problems, batch_size=4, seed=0), judge=judge, rows_at_once=8,
         generation_batch_size=16, execution=Execution.on(policy.mesh, hardware),
-        checkpoint_dir=Path(sys.argv[1]) / str(fsdp), seed=0,
+        checkpoint_dir=Path(sys.argv[1]) / f"{fsdp}x{tp}", seed=0,
     )
     metrics, rollouts, programs = [], [], []
     before = grpo_step.train_step._cache_size()
@@ -94,8 +95,14 @@ def test_training_on_eight_devices_is_training_on_one(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    one, eight = json.loads(done.stdout.splitlines()[-1])
-    assert (one["devices"], eight["devices"]) == (1, 8)
+    one, *others = json.loads(done.stdout.splitlines()[-1])
+    assert one["devices"] == 1
+    for eight in others:
+        compare(eight, one)
+
+
+def compare(eight: dict[str, Any], one: dict[str, Any]) -> None:
+    assert eight["devices"] == 8
     assert eight["whole"]
     assert eight["rollouts"] == one["rollouts"]
     assert eight["programs"][-1] == eight["programs"][1]
