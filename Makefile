@@ -31,6 +31,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m bench.sft
 	$(BIN)/python -m bench.grpo
 	$(BIN)/python -m bench.sandbox
+	$(BIN)/python -m bench.memory
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 python launch.py lora.rank=4 stage.learning_rate=1e-4
 python launch.py -m lora.rank=4,8 seed=0,1
+python launch.py hardware=tpu_v5e8 mode=plan
 python launch.py --help
 """
 
@@ -43,12 +44,16 @@ def main() -> None:
             request = plan.read_request(overrides)
             if request.base.check:
                 check([point.experiment for point in plan.grid(request)])
+            elif request.base.mode != "run":
+                preflight([point.experiment for point in plan.grid(request)])
             else:
                 launch()
         else:
             experiment = compose(overrides, SAID)
             if experiment.check:
                 check([experiment])
+            elif experiment.mode != "run":
+                preflight([experiment])
             else:
                 launch()
 
@@ -60,6 +65,15 @@ def check(experiments: list[Experiment]) -> None:
 
     for experiment in experiments:
         print_check(experiment)
+
+
+def preflight(experiments: list[Experiment]) -> None:
+    """Print what runs would need, or what would fit."""
+    from reasoning_lab.preflight.show import print_plan  # imports jax
+    from reasoning_lab.preflight.show_fit import print_fit
+
+    for experiment in experiments:
+        print_fit(experiment) if experiment.mode == "fit" else print_plan(experiment)
 
 
 @hydra.main(version_base="1.3", config_path=str(composition.CONF_DIR), config_name="config")

@@ -14,6 +14,8 @@ from reasoning_lab.config import ConfigError
 from reasoning_lab.plain_errors import plain_errors
 from reasoning_lab.runs.folder import RunFolder
 
+_ELSEWHERE = "hardware=NAME and hardware.* as for launch.py, to use another machine than before"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb.
@@ -36,6 +38,7 @@ def ask(options: argparse.Namespace) -> None:
     use.ask(
         RunFolder.open(options.run),
         options.question,
+        options.overrides,
         max_completion_length=options.max_completion_length,
         temperature=options.temperature,
         seed=options.seed,
@@ -79,7 +82,7 @@ def data(options: argparse.Namespace) -> None:
 def resume(options: argparse.Namespace) -> None:
     from reasoning_lab.stages import recipe
 
-    recipe.resume(RunFolder.open(options.run))
+    recipe.resume(RunFolder.open(options.run), options.overrides)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -147,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
 
     asking = add(ask, "ask the tuned model a question and stream its answer")
     asking.add_argument("question")
+    asking.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=_ELSEWHERE)
     asking.add_argument("--max-completion-length", type=int, default=512, help="tokens at most")
     asking.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     asking.add_argument("--seed", type=int, default=0, help="for temperatures above 0")
@@ -155,7 +159,8 @@ def _parser() -> argparse.ArgumentParser:
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="data=NAME, data.* and evaluation.* as for launch.py; without any: the run's own",
+        help="data=NAME, data.*, evaluation.* and hardware.* as for launch.py; without any: the "
+        "run's own",
     )
     linting = verbs.add_parser(
         "lint-reward",
@@ -233,7 +238,10 @@ def _parser() -> argparse.ArgumentParser:
         if verb is dashboard:
             sub.add_argument("--metric", default="eval/score", help="what runs are judged by")
         sub.set_defaults(verb=verb)
-    add(resume, "go on with an interrupted, failed or killed run from its newest checkpoint")
+    resuming = add(
+        resume, "go on with an interrupted, failed or killed run from its newest checkpoint"
+    )
+    resuming.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=_ELSEWHERE)
     return parser
 
 

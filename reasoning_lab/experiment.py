@@ -2,21 +2,24 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
 
 from reasoning_lab.config import ConfigError, composition, spec
 from reasoning_lab.config.build import build, leaves, to_mapping
-from reasoning_lab.config.mistakes import in_one_message
+from reasoning_lab.config.mistakes import in_one_message, shown
 from reasoning_lab.data.choices import SOURCES
 from reasoning_lab.data.specs import DataSpec
 from reasoning_lab.engine.architecture import ARCHITECTURES
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec
 from reasoning_lab.evaluation.specs import EvaluationSpec
+from reasoning_lab.hardware.detect import this_machine
 from reasoning_lab.hardware.specs import HardwareSpec
+from reasoning_lab.preflight.specs import PlanSpec
 from reasoning_lab.rewards.choices import REWARDS
 from reasoning_lab.rewards.specs import Reward
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec, StageSpec
@@ -67,6 +70,11 @@ class Experiment:
     check: bool = Field(
         default=False, description="validate, print the resolved experiment and stop"
     )
+    mode: Literal["run", "plan", "fit"] = Field(
+        default="run",
+        description="plan: say what a run would need; fit: search the largest sizes that fit",
+    )
+    plan: PlanSpec = Field(default_factory=PlanSpec, description="how both go about it")
 
     def __post_init__(self) -> None:
         self.validate()
@@ -78,7 +86,7 @@ class Experiment:
             ConfigError: a combination that does not work, with values that would.
         """
         problems = [*self._wrong_model(), *self._wrong_rank(), *self._wrong_reward()]
-        problems += self._wrong_start()
+        problems += [*self._wrong_start(), *self._wrong_mesh()]
         match self.stage:
             case SFTSpec():
                 problems += self._wrong_batch(self.stage, "stage")
@@ -147,6 +155,34 @@ class Experiment:
                 "with. Leave one out."
             )
 
+    def _wrong_mesh(self) -> Iterator[str]:
+        """Each device of "tp" has as many heads and hidden units; each of "fsdp", completions."""
+        shape, hardware = ARCHITECTURES[self.model.architecture], self.hardware
+        sizes = {"heads": shape.num_heads, "hidden units": shape.hidden_dim}
+        wrong = [f"{size} {name}" for name, size in sizes.items() if size % hardware.tp]
+        if wrong:
+            devices, most = hardware.fsdp * hardware.tp, gcd(*sizes.values())
+            fitting = [tp for tp in range(1, most + 1) if most % tp == 0 and devices % tp == 0]
+            meshes = [f"hardware.fsdp={devices // tp} hardware.tp={tp}" for tp in fitting]
+            yield (
+                f"hardware.tp={hardware.tp} devices cannot share out evenly the "
+                f"{' and '.join(wrong)} of model.architecture={self.model.architecture}. Of "
+                f"{devices} devices these meshes work: {' or '.join(meshes)}."
+            )
+        if hardware.fsdp % hardware.hosts:
+            yield (
+                f"hardware.hosts={hardware.hosts} cannot share out evenly "
+                f"hardware.fsdp={hardware.fsdp}. Use "
+                f"hardware.fsdp={_round_up(hardware.fsdp, hardware.hosts)}."
+            )
+        if hardware.generation_batch_size % hardware.fsdp:
+            more = _round_up(hardware.generation_batch_size, hardware.fsdp)
+            yield (
+                f"hardware.generation_batch_size={hardware.generation_batch_size} sequences "
+                f"cannot be shared out evenly by hardware.fsdp={hardware.fsdp} devices. "
+                f"Use hardware.generation_batch_size={more}."
+            )
+
     def _wrong_lengths(self, stage: GRPOSpec) -> Iterator[str]:
         longest = stage.max_prompt_length + stage.max_completion_length
         if stage.tokens_in_a_row < longest:
@@ -174,6 +210,17 @@ class Experiment:
                 f"{completions} completions, which hardware.fsdp={devices} devices cannot share "
                 f"out evenly. Use stage.batch_size={more}."
             )
+        elif group <= at_once and not at_once % devices:
+            fitting = [n for n in range(1, stage.batch_size + 1) if not n * group % devices]
+            groups = min(stage.batch_size, at_once // group)
+            if groups not in fitting:
+                best = max([n for n in fitting if n < groups], default=fitting[0])
+                yield (
+                    f"hardware.generation_batch_size={at_once} samples {groups} groups of "
+                    f"stage.num_generations={group} at once, {groups * group} completions, which "
+                    f"hardware.fsdp={devices} devices cannot share out evenly. "
+                    f"Use hardware.generation_batch_size={best * group}."
+                )
         if stage.kl_estimator == "k1_in_reward" and not stage.beta:
             yield (
                 "stage.kl_estimator=k1_in_reward does nothing with stage.beta=0. "
@@ -181,11 +228,9 @@ class Experiment:
             )
 
     def _wrong_batch(self, stage: SFTSpec, key: str) -> Iterator[str]:
-        """One step is so many whole rows for each device, in so many whole micro-batches."""
-        length, tokens = stage.max_length, stage.batch_tokens
-        devices, micro = self.hardware.fsdp, self.hardware.rows_per_micro_batch
+        """One step is so many whole rows for each device."""
+        length, tokens, devices = stage.max_length, stage.batch_tokens, self.hardware.fsdp
         rows, rest = divmod(tokens, length)
-        rows_per_device = rows // devices
         if rest:
             counts = [count for count in (rows, rows + 1) if count]
             fitting = " or ".join(f"{key}.batch_tokens={count * length}" for count in counts)
@@ -199,20 +244,18 @@ class Experiment:
                 f"hardware.fsdp={devices} devices cannot share out evenly. "
                 f"Use {key}.batch_tokens={_round_up(rows, devices) * length}."
             )
-        elif micro < rows_per_device and rows_per_device % micro:
-            divisor = max(size for size in range(1, micro) if rows_per_device % size == 0)
-            more = _round_up(rows_per_device, micro) * devices * length
-            yield (
-                f"{key}.batch_tokens={tokens} gives each device {rows_per_device} rows, which "
-                f"hardware.rows_per_micro_batch={micro} does not divide. "
-                f"Use hardware.rows_per_micro_batch={divisor} or {key}.batch_tokens={more}."
-            )
 
 
 def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
+composition.let_yaml_ask(  # conf/hardware/auto.yaml
+    {
+        "file_for_this_machine": lambda: f"/hardware/{this_machine().choice}",
+        "devices_of_this_machine": lambda hosts, tp: hosts * this_machine().devices // tp,
+    }
+)
 composition.register(
     {
         "experiment_spec": Experiment,
@@ -273,7 +316,28 @@ def compose_rewards(overrides: Sequence[str]) -> dict[str, Reward]:
     return rewards
 
 
-_HOW = ("name", "runs_dir", "run_dir", "check", "stop_at", "sweep", "tracking")
+_HOW = ("name", "runs_dir", "run_dir", "check", "mode", "plan", "stop_at", "sweep", "tracking")
+
+
+def compose_hardware(overrides: Sequence[str], own: HardwareSpec) -> HardwareSpec:
+    """Another machine, from overrides such as "hardware=cpu"; of single keys, `own` has the rest.
+
+    Raises:
+        ConfigError: a mistake in them, or an override of anything but the hardware.
+    """
+    others = [text for text in overrides if not re.match(r"hardware[.=]", text.lstrip("+~"))]
+    if others:
+        raise ConfigError(
+            f"{' '.join(others)}: only hardware=... and hardware.*=... can be given here; the rest "
+            "is the run's own."
+        )
+    kept = [f"hardware.{key}={shown(value)}" for key, value in leaves(to_mapping(own))]
+    if any(text.startswith("hardware=") for text in overrides):
+        kept = []
+    hardware: HardwareSpec = composition.compose(
+        [*kept, *overrides], "on the command line", only="hardware"
+    )
+    return hardware
 
 
 def what_it_does(experiment: Experiment) -> dict[str, Any]:
@@ -282,9 +346,15 @@ def what_it_does(experiment: Experiment) -> dict[str, Any]:
     return {key: value for key, value in flat if key.split(".")[0] not in _HOW}
 
 
+def what_is_learned(experiment: Experiment) -> dict[str, Any]:
+    """The same without the machine, which decides memory, speed and rounding alone."""
+    flat = what_it_does(experiment).items()
+    return {key: value for key, value in flat if key.split(".")[0] != "hardware"}
+
+
 def differences(one: Experiment, other: Experiment) -> list[str]:
-    """What two experiments do differently, as in "stage.beta is 0.02 and 0.04"."""
-    first, second = what_it_does(one), what_it_does(other)
+    """What two experiments learn differently, as in "stage.beta is 0.02 and 0.04"."""
+    first, second = what_is_learned(one), what_is_learned(other)
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     return [
         f"{key} is {first.get(key, 'missing')} and {second.get(key, 'missing')}" for key in keys

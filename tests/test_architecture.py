@@ -16,12 +16,13 @@ FILES = [
 
 ROOMS = {"engine", "data", "rewards", "evaluation", "tracking", "runs", "hardware"}
 GROUND = {"config", "formats", "answers", "__version__"}  # anybody may stand on these
-ANYWHERE = {"specs", "example"}  # modules of a room that its siblings may import
+ANYWHERE = {"specs", "example", "machines", "detect"}  # what siblings may import of a room
 ABOVE = {  # what stands above the rooms -> what it may import besides rooms and ground
-    "launch": {"stages", "experiment", "sweeps", "plain_errors"},
+    "launch": {"stages", "experiment", "sweeps", "preflight", "plain_errors"},
     "hydra_plugins": {"sweeps", "plain_errors"},
     "__main__": {"stages", "experiment", "sweeps", "compare", "plain_errors"},
     "sweeps": {"stages", "experiment", "compare"},
+    "preflight": {"experiment", "stages"},
     "stages": {"experiment"},
     "compare": set(),
     "experiment": set(),
@@ -70,7 +71,9 @@ def breaches(module: str, imported: str) -> Iterator[str]:
         allowed = GROUND | {here}
         if here in ABOVE:
             allowed |= ABOVE[here] | ROOMS
-        is_shared = there in ROOMS | {"stages", "sweeps"} and set(leaf) <= ANYWHERE and leaf
+        is_shared = (
+            there in ROOMS | {"stages", "sweeps", "preflight"} and set(leaf) <= ANYWHERE and leaf
+        )
         if there not in allowed and not (is_shared and here not in GROUND):
             yield f"{here} may import {sorted(allowed)}"
 

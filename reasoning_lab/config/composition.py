@@ -1,6 +1,6 @@
 """Hydra's part: conf/*.yaml, the specs' Python defaults and the overrides become one spec."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ def register(specs: Mapping[str, type]) -> None:
     for path, cls in specs.items():
         group, _, name = path.rpartition("/")
         ConfigStore.instance().store(name, defaults_of(cls), group=group or None)
+
+
+def let_yaml_ask(questions: Mapping[str, Callable[..., Any]]) -> None:
+    """Give YAML files values that are found out when they are read, as in `fsdp: ${name:}`."""
+    for name, answer in questions.items():
+        OmegaConf.register_new_resolver(name, answer, replace=True)
 
 
 def compose(overrides: Sequence[str], said: str, only: str | None = None) -> Any:

@@ -20,7 +20,9 @@ Attention = Callable[[Array, Array, Array], Array]
 """Queries [B, T, N, H], keys and values [B, T, K, H] of new tokens -> [B, T, N, H]."""
 
 BLOCK = 256
-"""Queries whose scores exist at one time, on rows of more than twice as many tokens."""
+"""Queries whose scores exist at one time, on rows of more than `_FEW_BLOCKS` blocks."""
+
+_FEW_BLOCKS = 4  # fewer than five save too little to be worth computing scores twice
 
 _MASKED = -1e30  # not -inf: a row without any visible key must give numbers, not NaN
 
@@ -50,7 +52,7 @@ def packed_attention(
     """
     places = jnp.broadcast_to(jnp.arange(positions.shape[1]), positions.shape)
     tokens = Tokens(places, positions, segment_ids, branch_ids)
-    if positions.shape[1] > 2 * block:
+    if positions.shape[1] > _FEW_BLOCKS * block:
         return lambda query, key, value: _blocked(arch, query, key, value, tokens, window, block)
     mask = _visible(tokens, tokens, window)
     return lambda query, key, value: attend(arch, query, [(key, value, mask)])

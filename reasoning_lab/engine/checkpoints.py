@@ -7,6 +7,7 @@ import orbax.checkpoint as ocp
 from tunix.sft.checkpoint_manager import CheckpointManager
 
 from reasoning_lab.config import ConfigError
+from reasoning_lab.engine import hosts
 from reasoning_lab.engine.models import Policy
 
 
@@ -40,13 +41,18 @@ def save_lora(policy: Policy, checkpoint_dir: Path, step: int) -> None:
     there already, to which a resumed run may come again.
     """
     new, old = (checkpoint_dir.with_name(f"{checkpoint_dir.name}.{end}") for end in ("new", "old"))
-    for left_by_a_crash in (new, old):
-        shutil.rmtree(left_by_a_crash, ignore_errors=True)
+    if hosts.number() == 0:
+        for left_by_a_crash in (new, old):
+            shutil.rmtree(left_by_a_crash, ignore_errors=True)
+    hosts.wait("saving")
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     manager = CheckpointManager(str(new.absolute()), options)
     manager.save(step, policy.lora, save_only_lora_params=True, force=True)
     manager.close()
-    if checkpoint_dir.exists():
-        checkpoint_dir.rename(old)
-    new.rename(checkpoint_dir)
-    shutil.rmtree(old, ignore_errors=True)
+    hosts.wait("saved")
+    if hosts.number() == 0:
+        if checkpoint_dir.exists():
+            checkpoint_dir.rename(old)
+        new.rename(checkpoint_dir)
+        shutil.rmtree(old, ignore_errors=True)
+    hosts.wait("in place")

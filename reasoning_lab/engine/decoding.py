@@ -7,7 +7,7 @@ the first decoding step, so that no logits are computed before.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from reasoning_lab.engine import sampling
 from reasoning_lab.engine.architecture import Architecture
+from reasoning_lab.engine.layout import place
 from reasoning_lab.engine.lora import as_layers
 from reasoning_lab.engine.transformer import (
     Array,
@@ -24,6 +25,8 @@ from reasoning_lab.engine.transformer import (
     hidden_states_with_cache,
     logits,
 )
+
+T = TypeVar("T")
 
 
 class DecodeState(NamedTuple):
@@ -107,7 +110,7 @@ def prefill(
         finished=finished,
         step=jnp.int32(0),
     )
-    return common, state
+    return _placed(common, mesh), _placed(state, mesh)
 
 
 @functools.partial(
@@ -192,4 +195,10 @@ def decode(
             step=state.step + 1,
         )
 
-    return jax.lax.while_loop(unfinished, one_token, state)
+    return _placed(jax.lax.while_loop(unfinished, one_token, state), mesh)
+
+
+def _placed(tree: T, mesh: Mesh | None) -> T:
+    """Keys and values lie where they are; the rest, which every host reads, on all devices."""
+    placed: T = jax.tree.map(lambda x: x if x.ndim == 4 else place(x, mesh), tree)
+    return placed

@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reasoning_lab.config import ConfigError, RunError
+from reasoning_lab.config.cache import cache_dir
 from reasoning_lab.engine import hosts
-from reasoning_lab.engine.locate import cache_dir
 from reasoning_lab.hardware.detect import NVIDIA_DRIVER, has_nvidia_driver, nvidia_gpus
 from reasoning_lab.hardware.machines import GPU_MEMORY_FRACTION
 from reasoning_lab.hardware.specs import HardwareSpec
@@ -29,12 +29,11 @@ _IN_USE = re.compile(r"already in use|resource busy|libtpu_lockfile", re.IGNOREC
 _log = logging.getLogger(__name__)
 
 
-def start(hardware: HardwareSpec) -> Mesh:
-    """Start JAX on the chosen platform with a persistent compilation cache, and lay out the mesh.
+def choose(hardware: HardwareSpec) -> None:
+    """Tell JAX, before it starts, what to start on, and meet the other hosts.
 
     Raises:
-        ConfigError: the platform is not there, or has another number of devices than the mesh
-            needs.
+        ConfigError: what it would start on is not installed, or the other hosts are not there.
     """
     if hardware.platform == "gpu":
         # JAX takes 75% by default (docs.jax.dev, "GPU memory allocation"), and nothing else runs.
@@ -45,6 +44,16 @@ def start(hardware: HardwareSpec) -> Mesh:
     if missing := _missing(hardware):
         raise ConfigError(_not_there(hardware, missing))
     hosts.join(hardware)
+
+
+def start(hardware: HardwareSpec) -> Mesh:
+    """Start JAX on the chosen platform with a persistent compilation cache, and lay out the mesh.
+
+    Raises:
+        ConfigError: the platform is not there, or has another number of devices than the mesh
+            needs.
+    """
+    choose(hardware)
     try:
         devices = jax.devices()
     except (RuntimeError, AssertionError) as error:
@@ -72,7 +81,7 @@ def check_spread(weights: Any, mesh: Mesh) -> None:
         RunError: one holds less than its part, so that others do its work.
     """
     leaves = jax.tree.leaves(weights)
-    held = {device: 0 for device in mesh.local_devices}
+    held = dict.fromkeys(mesh.local_devices, 0)
     for shard in (shard for leaf in leaves for shard in leaf.addressable_shards):
         held[shard.device] = held.get(shard.device, 0) + shard.data.nbytes
     total, least = sum(leaf.nbytes for leaf in leaves), min(held.values())
@@ -120,7 +129,7 @@ def _in_use(reason: str) -> str | None:
     how = f"kill {process[1]}" if process else "look for it with: sudo lsof /dev/accel* /dev/vfio/*"
     return (
         f"hardware.platform=tpu: the TPU is in use by {who} ({reason}).\n"
-        f"  Wait until it ends, or stop it ({how}); in a notebook, restart the kernel that holds it."
+        f"  Wait until it ends, or stop it ({how}). In a notebook, restart the kernel."
     )
 
 

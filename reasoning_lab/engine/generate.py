@@ -14,11 +14,12 @@ from jax.sharding import Mesh
 
 from reasoning_lab.engine.architecture import Architecture
 from reasoning_lab.engine.decoding import decode, prefill
+from reasoning_lab.engine.layout import on_host
 from reasoning_lab.engine.sampling import Sampling
 from reasoning_lab.engine.tokenizer import Tokenizer
 from reasoning_lab.engine.transformer import Array, Base
 
-_SLOTS = 64
+SLOTS = 64
 """Prefix, prompt and completion lengths are rounded up to multiples of this many tokens."""
 
 
@@ -165,7 +166,7 @@ class Generator:
             prompts.last,
             np.arange(rows) >= count,
             scale,
-            room=room or _round_up(max_new_tokens, _SLOTS),
+            room=room or round_up(max_new_tokens, SLOTS),
             closing_length=len(closing_ids),
             **static,
         )
@@ -190,11 +191,11 @@ class Generator:
                 truncate=sampling.truncates,
                 **static,
             )
-            finished = np.array(state.finished)
-            generated, log_probs = np.asarray(state.generated), np.asarray(state.log_probs)
+            finished = on_host(state.finished)
+            generated, log_probs = on_host(state.generated), on_host(state.log_probs)
             completions = [
                 self._completion(generated[row, :length], log_probs[row, :length], finished[row])
-                for row, length in enumerate(np.asarray(state.lengths)[:count])
+                for row, length in enumerate(on_host(state.lengths)[:count])
             ]
             yield completions
             stopped = finished.copy()
@@ -242,9 +243,9 @@ class _Prompts:
         """Different prompts: what all begin with is shared, the rest is each row's own."""
         rows = min(batch_size, 1 << (len(prompts) - 1).bit_length())  # a power of two
         length = _common_prefix(prompts)
-        shared = _padded([prompts[0][:length]], 1, _round_up(length, _SLOTS))
+        shared = _padded([prompts[0][:length]], 1, round_up(length, SLOTS))
         rests = [prompt[length:-1] for prompt in prompts]
-        width = _round_up(max(map(len, rests)), _SLOTS)
+        width = round_up(max(map(len, rests)), SLOTS)
         return cls(
             shared,
             np.array([length], np.int32),
@@ -300,5 +301,5 @@ def _common_prefix(prompts: Sequence[list[int]]) -> int:
     return next((i for i in range(most) if first[i] != last[i]), most)
 
 
-def _round_up(value: int, multiple: int) -> int:
+def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple

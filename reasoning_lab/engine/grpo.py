@@ -28,7 +28,7 @@ from tunix.rl.grpo import grpo_learner
 from tunix.rl.rollout import base_rollout
 
 from reasoning_lab.data.example import Example
-from reasoning_lab.engine import grpo_step, layout
+from reasoning_lab.engine import grpo_step, hosts, layout
 from reasoning_lab.engine.advantages import group_advantages
 from reasoning_lab.engine.grpo_batch import Rows, RowShape, loss_weights, pack_groups
 from reasoning_lab.engine.grpo_cluster import (
@@ -51,6 +51,7 @@ from reasoning_lab.engine.grpo_groups import (
 )
 from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.lora import Params
+from reasoning_lab.engine.memory import naming_memory
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
 from reasoning_lab.formats import render_prompt
@@ -249,9 +250,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         key = jax.random.fold_in(jax.random.key(self._seed), step)
         self._rollout_config.seed = jax.random.fold_in(key, attempt)
         begun = time.perf_counter()
-        output = self.rl_cluster.generate(
-            [render_prompt(p.question) for p in problems for _ in range(G)]
-        )
+        with naming_memory("rollout"):
+            output = self.rl_cluster.generate(
+                [render_prompt(p.question) for p in problems for _ in range(G)]
+            )
         truncated = self.rl_cluster.rollout.truncated
         sampled = time.perf_counter()
         attempts = [
@@ -261,6 +263,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         ]
         verdicts = self._judge(attempts)
         self._too_slow.update(verdicts.too_slow)
+        # Rewards may depend on time, and all hosts must train on the same.
+        total, finite, correct, components = hosts.as_first_has_it(
+            (verdicts.total, verdicts.finite, verdicts.correct, dict(verdicts.components))
+        )
         seconds["rollout"] += sampled - begun
         seconds["reward"] += time.perf_counter() - sampled
         groups = []
@@ -274,10 +280,10 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
                     tokens=[tokens.tolist() for tokens in output.tokens[part]],
                     log_probs=[scores.tolist() for scores in output.logprobs[part]],
                     truncated=np.array(truncated[part]),
-                    rewards=verdicts.total[part],
-                    components={name: v[part] for name, v in verdicts.components.items()},
-                    finite=verdicts.finite[part],
-                    correct=verdicts.correct[part],
+                    rewards=total[part],
+                    components={name: v[part] for name, v in components.items()},
+                    finite=finite[part],
+                    correct=correct[part],
                 )
             )
         self._stop_at_nan(step, groups)
@@ -340,7 +346,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         reference = self._reference_log_probs(rows, arrays)
         if stage.kl_estimator == "k1_in_reward" and stage.beta:
             log_probs = rows.spread_tokens([g for row in packed for g in groups[row].log_probs])
-            k1 = rows.sum_of_completions(log_probs - np.asarray(reference)).reshape(-1, G)
+            k1 = rows.sum_of_completions(log_probs - layout.on_host(reference)).reshape(-1, G)
             penalised = np.where(usable[:, None], rewards - stage.beta * k1, 0.0)
             advantages = group_advantages(penalised, normalise_by_std=stage.normalise_by_std)
             metrics["reward/kl_penalty"] = float(-stage.beta * k1.mean())
@@ -369,18 +375,19 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
     def _reference_log_probs(self, rows: Rows, arrays: grpo_step.Rows) -> jax.Array:
         if not self._stage.beta:
             return jax.numpy.zeros(arrays["tokens"].shape, jax.numpy.float32)
-        scores: jax.Array = grpo_step.log_probs_of_rows(
-            self._reference,
-            self.policy.base,
-            arrays,
-            rows.used,
-            np.float32(self.policy.lora_scale),
-            np.float32(self._stage.temperature),
-            arch=self.policy.arch,
-            target_modules=self.policy.target_modules,
-            execution=self._execution,
-        )
-        scores.block_until_ready()
+        with naming_memory("reference"):
+            scores: jax.Array = grpo_step.log_probs_of_rows(
+                self._reference,
+                self.policy.base,
+                arrays,
+                rows.used,
+                np.float32(self.policy.lora_scale),
+                np.float32(self._stage.temperature),
+                arch=self.policy.arch,
+                target_modules=self.policy.target_modules,
+                execution=self._execution,
+            )
+            scores.block_until_ready()
         return scores
 
     def _on_devices(self, arrays: Any) -> grpo_step.Rows:

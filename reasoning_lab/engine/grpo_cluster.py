@@ -17,6 +17,7 @@ from tunix.sft import peft_trainer
 from reasoning_lab.engine import grpo_step, layout
 from reasoning_lab.engine.grpo_groups import Record, Step
 from reasoning_lab.engine.layout import Execution
+from reasoning_lab.engine.memory import naming_memory
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.rollout import PolicyRollout
 from reasoning_lab.engine.schedule import learning_rate
@@ -100,9 +101,10 @@ class Actor(rl_trainer.Trainer):
             metrics_prefix="grpo",
         )
         super().__init__(policy.lora, self._direction, config, dict)
-        # Adam's count begins elsewhere, and the first step would get a program of its own.
-        state = layout.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
-        nnx.update(self.optimizer.opt_state, nnx.state(state))
+        # Counts begin elsewhere: the first step would get a program of its own, and what is on one
+        # device alone could not be saved by several hosts.
+        state = layout.replicate(nnx.as_pure(nnx.state(self.optimizer)), policy.mesh)
+        nnx.update(self.optimizer, state)
 
     @property
     def steps_done(self) -> int:
@@ -112,7 +114,7 @@ class Actor(rl_trainer.Trainer):
         """Metrics are reported by the step, whole."""
 
     def create_train_step_fn(self) -> Callable[[Step], tuple[Any, Any, Any]]:
-        return self._update
+        return naming_memory("GRPO step")(self._update)
 
     def _update(self, step: Step) -> tuple[Any, Any, Any]:
         begun = time.perf_counter()

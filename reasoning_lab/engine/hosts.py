@@ -41,7 +41,7 @@ def join(hardware: HardwareSpec) -> None:
             f"{where}the other processes cannot be found ({str(error).splitlines()[0]}).\n"
             f"  Start the same command on each host, with {ADDRESS}=HOST:PORT of the first, "
             f"{COUNT}={hardware.hosts} and {NUMBER}=0, 1, ... in the environment. SLURM and TPU "
-            "pods need none of them."
+            "pods need none of them. On one host alone: hardware.hosts=1."
         ) from error
     if jax.process_count() != hardware.hosts:
         raise ConfigError(

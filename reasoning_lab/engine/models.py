@@ -123,5 +123,5 @@ def fingerprint(base: dict[str, Any]) -> str:
     for path, leaf in jax.tree.leaves_with_path(base):
         digest.update(f"{jax.tree_util.keystr(path)}{leaf.shape}{leaf.dtype}".encode())
         sample = leaf.ravel()[:: max(1, leaf.size // 1024)]
-        digest.update(np.asarray(sample, np.float32).tobytes())
+        digest.update(layout.on_host(sample).astype(np.float32).tobytes())
     return digest.hexdigest()

@@ -2,34 +2,28 @@
 
 Each program knows the sizes that decide what is computed, and makes the abstract arguments (shapes,
 types and places) with which a run calls the very same jitted function. So the compiler of a machine
-that is not there can say what that machine would need (preflight/). What is known here of the jitted
-functions' signatures, tests/engine/test_programs.py compares with the calls of real runs.
+that is not there can say what that machine would need (preflight/). What is known here of the
+jitted functions' signatures, tests/engine/test_programs.py compares with the calls of real runs.
 """
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import Mesh
 
 from reasoning_lab.engine import decoding, grpo_step, layout, sft_step
-from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture
-from reasoning_lab.engine.generate import SLOTS, round_up
-from reasoning_lab.engine.grpo_batch import RowShape
+from reasoning_lab.engine.architecture import ARCHITECTURES, Architecture, AttentionKind
 from reasoning_lab.engine.lora import init_params
 from reasoning_lab.engine.specs import LoraSpec, ModelSpec, TargetModule
 from reasoning_lab.engine.weights import shapes
 from reasoning_lab.hardware.specs import HardwareSpec
-from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
 
 Phase = Literal["SFT step", "held-out loss", "rollout", "reference", "GRPO step", "evaluation"]
-"""What a run measures the time of."""
-
-CLOSING_TOKENS = 4
-"""Tokens of "</answer>"; only a tokenizer knows how many, and nothing depends on it."""
 
 _SCALAR = jax.ShapeDtypeStruct((), jnp.float32)
 _COUNT = jax.ShapeDtypeStruct((), jnp.int32, weak_type=True)  # a Python int
@@ -58,12 +52,19 @@ class Setting:
             logit_tokens=hardware.logit_tokens,
         )
 
-    def with_layers(self, kinds: tuple[str, ...]) -> "Setting":
-        """The same with other layers, one of each kind that is named."""
+    def with_layers(self, kinds: tuple[AttentionKind, ...]) -> "Setting":
+        """The same model with layers of these kinds alone."""
         arch = replace(self.arch, num_layers=len(kinds), attention_pattern=kinds)
         return replace(self, arch=arch)
 
-    def base(self, mesh: Mesh | AbstractMesh) -> Any:
+    def execution(self, mesh: Mesh) -> layout.Execution:
+        return layout.Execution(mesh, self.remat, self.logit_tokens)
+
+    def tokens_in_a_chunk(self, rows: int, fsdp: int) -> int:
+        """As engine/loss.py cuts `rows` rows."""
+        return rows * max(1, self.logit_tokens * fsdp // rows)
+
+    def base(self, mesh: Mesh) -> Any:
         """Base weights as `layout.shard_base` places them."""
         dtype = jnp.dtype(self.param_dtype)
         is_shape = lambda x: isinstance(x, tuple)  # noqa: E731
@@ -72,16 +73,13 @@ class Setting:
         )
         return jax.tree.map(_placed, base, layout.base_shardings(base, mesh))
 
-    def lora(self, mesh: Mesh | AbstractMesh) -> Any:
+    def lora(self, mesh: Mesh) -> Any:
         """LoRA weights, the same on every device."""
-        spec = LoraSpec(rank=self.lora_rank, target_modules=self.target_modules)
-        params = jax.eval_shape(lambda: init_params(self.arch, spec, 0))
-        return jax.tree.map(lambda x: _placed(x, layout.replicated(mesh)), params)
+        return _everywhere(_lora(self), mesh)
 
-    def optimizer(self, mesh: Mesh | AbstractMesh) -> Any:
+    def optimizer(self, mesh: Mesh) -> Any:
         """AdamW's state, the same on every device."""
-        state = jax.eval_shape(_DIRECTION.init, self.lora(mesh))
-        return jax.tree.map(lambda x: _placed(x, layout.replicated(mesh)), state)
+        return _everywhere(_optimizer(self), mesh)
 
 
 @dataclass(frozen=True)
@@ -101,83 +99,108 @@ class Call:
 class Program(ABC):
     """One compiled program of a run.
 
-    Fields that are numbers decide what it computes. `loop_trips` is the length of the one loop
-    whose length is an argument: the most that it can be.
+    Fields that are numbers decide what it computes.
     """
 
     name: ClassVar[str]
     phase: ClassVar[Phase]
+    """What a run measures the time of."""
     trains: ClassVar[bool] = False
 
     setting: Setting
 
     @property
     def loop_trips(self) -> int:
+        """How often a loop runs that ends when the data say so: at most."""
+        return 1
+
+    @property
+    @abstractmethod
+    def tokens(self) -> int:
+        """Tokens of one row: none sees more of them."""
+
+    def calls(self, problems: int) -> int:
+        """How often it runs for the problems of one step."""
         return 1
 
     @abstractmethod
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
-        """The jitted function with abstract arguments."""
+    def tokens_with_logits(self, fsdp: int) -> int:
+        """Tokens of all devices whose logits exist at one time."""
+
+    def with_layers(self, kinds: tuple[AttentionKind, ...]) -> Self:
+        """The same program of a model with layers of these kinds alone."""
+        return replace(self, setting=self.setting.with_layers(kinds))
 
     @abstractmethod
-    def cache(self, mesh: Mesh | AbstractMesh) -> Any:
+    def call(self, mesh: Mesh) -> Call:
+        """The jitted function with abstract arguments."""
+
+    def cache(self, mesh: Mesh) -> Any:
         """The keys and values that it holds, abstract; None without any."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFTStep(Program):
+class RowProgram(Program):
+    """One that computes `micro_batches` x `rows` rows over all devices, so many rows at once."""
+
+    micro_batches: int = 1
+    rows: int
+    length: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.micro_batches, self.rows, self.length)
+
+    @property
+    def tokens(self) -> int:
+        return self.length
+
+    def tokens_with_logits(self, fsdp: int) -> int:
+        return self.setting.tokens_in_a_chunk(self.rows, fsdp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTStep(RowProgram):
     """One update on `micro_batches` x `rows` packed rows over all devices."""
 
     name = "SFT step"
     phase = "SFT step"
     trains = True
 
-    micro_batches: int
-    rows: int
-    length: int
-
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
+    def call(self, mesh: Mesh) -> Call:
         setting = self.setting
         arrays = {
             "params": setting.lora(mesh),
             "optimizer_state": setting.optimizer(mesh),
             "base": setting.base(mesh),
-            "batch": _sft_rows((self.micro_batches, self.rows, self.length), mesh, axis=1),
+            "batch": _sft_rows(self.shape, mesh, axis=1),
             "learning_rate": _SCALAR,
             "lora_scale": _SCALAR,
         }
         static = _static(setting) | {
-            "remat": setting.remat,
             "direction": _DIRECTION,
-            "mesh": mesh,
+            "execution": setting.execution(mesh),
         }
         return Call(sft_step.train_step, arrays, static)
 
-    def cache(self, mesh: Mesh | AbstractMesh) -> None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutLoss(Program):
+class HeldOutLoss(RowProgram):
     """The loss of one batch of held-out rows."""
 
     name = "held-out loss"
     phase = "held-out loss"
 
-    rows: int
-    length: int
-
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
+    def call(self, mesh: Mesh) -> Call:
         arrays = {
             "params": self.setting.lora(mesh),
             "base": self.setting.base(mesh),
             "batch": _sft_rows((self.rows, self.length), mesh, axis=0),
             "lora_scale": _SCALAR,
         }
-        return Call(sft_step.evaluation_loss, arrays, _static(self.setting))
-
-    def cache(self, mesh: Mesh | AbstractMesh) -> None:
-        return None
+        static = _static(self.setting) | {"execution": self.setting.execution(mesh)}
+        return Call(sft_step.evaluation_loss, arrays, static)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +208,7 @@ class ReadPrompts(Program):
     """What `completions` rows begin with is read: `shared` prefixes, then each row's own part."""
 
     name = "read prompts"
-    phase = "rollout"
+    phase: ClassVar[Phase] = "rollout"
 
     shared: int
     shared_length: int
@@ -194,7 +217,17 @@ class ReadPrompts(Program):
     room: int
     closing: int
 
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
+    @property
+    def tokens(self) -> int:
+        return self.shared_length + self.own_length + self.room
+
+    def calls(self, problems: int) -> int:
+        return -(-problems // self.shared)
+
+    def tokens_with_logits(self, fsdp: int) -> int:
+        return 0
+
+    def call(self, mesh: Mesh) -> Call:
         rows = self.completions
         arrays = {
             "params": self.setting.lora(mesh),
@@ -207,19 +240,20 @@ class ReadPrompts(Program):
             "finished": _host((rows,), jnp.bool_),
             "lora_scale": _SCALAR,
         }
-        static = _static(self.setting) | {"room": self.room, "closing_length": self.closing}
+        static = _static(self.setting) | {
+            "room": self.room,
+            "closing_length": self.closing,
+            "mesh": mesh,
+        }
         return Call(decoding.prefill, arrays, static)
 
-    def cache(self, mesh: Mesh | AbstractMesh) -> Any:
+    def cache(self, mesh: Mesh) -> Any:
         common, state = self.outputs(mesh)
         return common.layers, state.cache.layers
 
-    def outputs(self, mesh: Mesh | AbstractMesh) -> Any:
-        """The shared cache and the state in which decoding begins, abstract and not placed."""
-        call = self.call(mesh)
-        return jax.eval_shape(
-            lambda arrays: call.function(*arrays.values(), **call.static), call.arrays
-        )
+    def outputs(self, mesh: Mesh) -> Any:
+        """The shared cache and the state in which decoding begins, abstract."""
+        return jax.tree.map(lambda x: _like_rows(x, mesh), _read(self, mesh))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +261,7 @@ class EvaluationRead(ReadPrompts):
     """The same for the held-out problems."""
 
     name = "evaluation: read prompts"
-    phase = "evaluation"
+    phase: ClassVar[Phase] = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +269,7 @@ class WriteCompletions(Program):
     """Completions are written, all as long as they may be."""
 
     name = "write completions"
-    phase = "rollout"
+    phase: ClassVar[Phase] = "rollout"
 
     prompts: ReadPrompts
     greedy: bool
@@ -245,9 +279,22 @@ class WriteCompletions(Program):
     def loop_trips(self) -> int:
         return self.prompts.room
 
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
+    @property
+    def tokens(self) -> int:
+        return self.prompts.tokens
+
+    def calls(self, problems: int) -> int:
+        return self.prompts.calls(problems)
+
+    def tokens_with_logits(self, fsdp: int) -> int:
+        return self.prompts.completions
+
+    def with_layers(self, kinds: tuple[AttentionKind, ...]) -> Self:
+        return replace(super().with_layers(kinds), prompts=self.prompts.with_layers(kinds))
+
+    def call(self, mesh: Mesh) -> Call:
         rows = self.prompts.completions
-        common, state = _like_rows(self.prompts.outputs(mesh), mesh)
+        common, state = self.prompts.outputs(mesh)
         arrays = {
             "params": self.setting.lora(mesh),
             "base": self.setting.base(mesh),
@@ -265,10 +312,11 @@ class WriteCompletions(Program):
             "end_ids": _END_IDS,
             "greedy": self.greedy,
             "truncate": self.truncate,
+            "mesh": mesh,
         }
         return Call(decoding.decode, arrays, static)
 
-    def cache(self, mesh: Mesh | AbstractMesh) -> Any:
+    def cache(self, mesh: Mesh) -> Any:
         arrays = self.call(mesh).arrays
         return arrays["common"].layers, arrays["state"].cache.layers
 
@@ -278,62 +326,43 @@ class EvaluationWrite(WriteCompletions):
     """The same for the held-out problems."""
 
     name = "evaluation: write completions"
-    phase = "evaluation"
+    phase: ClassVar[Phase] = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceLogProbs(Program):
+class ReferenceLogProbs(RowProgram):
     """What the frozen reference policy thinks of the completions."""
 
     name = "reference log-probabilities"
     phase = "reference"
 
-    micro_batches: int
-    rows: int
-    length: int
-
-    @property
-    def loop_trips(self) -> int:
-        return self.micro_batches
-
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
-        shape = (self.micro_batches, self.rows, self.length)
+    def call(self, mesh: Mesh) -> Call:
         arrays = {
             "params": self.setting.lora(mesh),
             "base": self.setting.base(mesh),
-            "rows": _grpo_rows(shape, mesh),
+            "rows": _grpo_rows(self.shape, mesh),
             "used": _COUNT,
             "lora_scale": _SCALAR,
             "temperature": _SCALAR,
         }
-        return Call(grpo_step.log_probs_of_rows, arrays, _static(self.setting))
-
-    def cache(self, mesh: Mesh | AbstractMesh) -> None:
-        return None
+        static = _static(self.setting) | {"execution": self.setting.execution(mesh)}
+        return Call(grpo_step.log_probs_of_rows, arrays, static)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPOStep(Program):
+class GRPOStep(RowProgram):
     """One update on all completions of a step."""
 
     name = "GRPO step"
     phase = "GRPO step"
     trains = True
 
-    micro_batches: int
-    rows: int
-    length: int
     sequence_ratio: bool
 
-    @property
-    def loop_trips(self) -> int:
-        return self.micro_batches
-
-    def call(self, mesh: Mesh | AbstractMesh) -> Call:
+    def call(self, mesh: Mesh) -> Call:
         setting = self.setting
-        shape = (self.micro_batches, self.rows, self.length)
-        scores = _on_rows(shape, jnp.float32, mesh, axis=1)
-        rows = _grpo_rows(shape, mesh) | {"advantages": scores, "weights": scores}
+        scores = _on_rows(self.shape, jnp.float32, mesh, axis=1)
+        rows = _grpo_rows(self.shape, mesh) | {"advantages": scores, "weights": scores}
         arrays = {
             "params": setting.lora(mesh),
             "optimizer_state": setting.optimizer(mesh),
@@ -347,104 +376,36 @@ class GRPOStep(Program):
             **dict.fromkeys(("temperature", "lora_scale"), _SCALAR),
         }
         static = _static(setting) | {
-            "remat": setting.remat,
             "direction": _DIRECTION,
             "sequence_ratio": self.sequence_ratio,
-            "mesh": mesh,
+            "execution": setting.execution(mesh),
         }
         return Call(grpo_step.train_step, arrays, static)
 
-    def cache(self, mesh: Mesh | AbstractMesh) -> None:
-        return None
-
-
-def sft_programs(setting: Setting, stage: SFTSpec, hardware: HardwareSpec) -> Iterator[Program]:
-    """What supervised fine-tuning runs while it trains."""
-    rows, at_once = stage.batch_tokens // stage.max_length, _rows_at_once(hardware)
-    micro_batches = max(1, rows // at_once)
-    yield SFTStep(
-        setting=setting,
-        micro_batches=micro_batches,
-        rows=rows // micro_batches,
-        length=stage.max_length,
-    )
-    if stage.eval_every:
-        yield HeldOutLoss(setting=setting, rows=at_once, length=stage.max_length)
-
-
-def grpo_programs(setting: Setting, stage: GRPOSpec, hardware: HardwareSpec) -> Iterator[Program]:
-    """What a step of GRPO runs, in order."""
-    groups = min(
-        stage.batch_size, max(1, hardware.generation_batch_size // stage.num_generations)
-    )
-    prompts = ReadPrompts(
-        setting=setting,
-        shared=groups,
-        shared_length=stage.max_prompt_length - 1,
-        completions=groups * stage.num_generations,
-        own_length=0,
-        room=stage.max_completion_length,
-        closing=CLOSING_TOKENS if stage.end_after_answer else 0,
-    )
-    yield prompts
-    truncates = stage.top_p < 1 or stage.top_k > 0
-    yield WriteCompletions(setting=setting, prompts=prompts, greedy=False, truncate=truncates)
-    shape = RowShape.for_step(
-        groups=stage.batch_size,
-        num_generations=stage.num_generations,
-        max_prompt_length=stage.max_prompt_length,
-        max_completion_length=stage.max_completion_length,
-        row_length=stage.tokens_in_a_row,
-        rows_at_once=_rows_at_once(hardware),
-    )
-    sizes = {"micro_batches": shape.micro_batches, "rows": shape.rows, "length": shape.length}
-    if stage.beta:
-        yield ReferenceLogProbs(setting=setting, **sizes)
-    ratio = stage.importance_ratio == "sequence"
-    yield GRPOStep(setting=setting, sequence_ratio=ratio, **sizes)
-
-
-def evaluation_programs(
-    setting: Setting, hardware: HardwareSpec, *, problems: int, prompt_length: int, new_tokens: int
-) -> Iterator[Program]:
-    """Answers to held-out problems whose prompts are at most `prompt_length` tokens."""
-    prompts = EvaluationRead(
-        setting=setting,
-        shared=1,
-        shared_length=SLOTS,
-        completions=min(hardware.generation_batch_size, 1 << (problems - 1).bit_length()),
-        own_length=max(SLOTS, round_up(prompt_length, SLOTS) - SLOTS),
-        room=round_up(new_tokens, SLOTS),
-        closing=0,
-    )
-    yield prompts
-    yield EvaluationWrite(setting=setting, prompts=prompts, greedy=True, truncate=False)
-
-
-def bytes_on_a_device(tree: Any) -> int:
-    """Bytes that abstract arrays take on one device of their mesh; not placed: all of each."""
-
-    def of(x: jax.ShapeDtypeStruct) -> int:
-        shape = x.sharding.shard_shape(x.shape) if x.sharding is not None else x.shape
-        size = 1
-        for axis in shape:
-            size *= axis
-        return size * _item_bytes(x.dtype)
-
-    return sum(of(leaf) for leaf in jax.tree.leaves(tree))
-
-
-def _item_bytes(dtype: Any) -> int:
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-        return 8  # threefry: two 32-bit words
-    return int(jnp.dtype(dtype).itemsize)
-
-
-def _rows_at_once(hardware: HardwareSpec) -> int:
-    return hardware.fsdp * hardware.rows_per_micro_batch
-
 
 _DIRECTION = sft_step.adamw_direction(0.9, 0.999, 0.0, 1.0)  # its numbers change no size
+
+
+@functools.cache
+def _lora(setting: Setting) -> Any:
+    spec = LoraSpec(rank=setting.lora_rank, target_modules=setting.target_modules)
+    return jax.eval_shape(lambda: init_params(setting.arch, spec, 0))
+
+
+@functools.cache
+def _optimizer(setting: Setting) -> Any:
+    return jax.eval_shape(_DIRECTION.init, _lora(setting))
+
+
+@functools.cache
+def _read(program: ReadPrompts, mesh: Mesh) -> Any:
+    call = program.call(mesh)
+    static = {**call.static, "mesh": None}
+    return jax.eval_shape(lambda *x: call.function(*x, **static), *call.arrays.values())
+
+
+def _everywhere(tree: Any, mesh: Mesh) -> Any:
+    return jax.tree.map(lambda x: _placed(x, layout.replicated(mesh)), tree)
 
 
 def _static(setting: Setting) -> dict[str, Any]:
@@ -460,30 +421,23 @@ def _host(shape: tuple[int, ...], dtype: Any = jnp.int32) -> jax.ShapeDtypeStruc
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def _on_rows(
-    shape: tuple[int, ...], dtype: Any, mesh: Mesh | AbstractMesh, axis: int
-) -> jax.ShapeDtypeStruct:
+def _on_rows(shape: tuple[int, ...], dtype: Any, mesh: Mesh, axis: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.row_sharding(mesh, axis))
 
 
-def _sft_rows(shape: tuple[int, ...], mesh: Mesh | AbstractMesh, axis: int) -> dict[str, Any]:
+def _sft_rows(shape: tuple[int, ...], mesh: Mesh, axis: int) -> dict[str, Any]:
     names = dict.fromkeys(("tokens", "positions", "segment_ids"), jnp.int32)
     types = {**names, "loss_mask": jnp.bool_}
     return {name: _on_rows(shape, dtype, mesh, axis) for name, dtype in types.items()}
 
 
-def _grpo_rows(shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> dict[str, Any]:
+def _grpo_rows(shape: tuple[int, ...], mesh: Mesh) -> dict[str, Any]:
     names = ("tokens", "positions", "segment_ids", "branch_ids", "predictors")
     types = {**dict.fromkeys(names, jnp.int32), "mask": jnp.bool_}
     return {name: _on_rows(shape, dtype, mesh, 1) for name, dtype in types.items()}
 
 
-def _like_rows(outputs: Any, mesh: Mesh | AbstractMesh) -> Any:
-    """What `prefill` returns, with its rows shared out where that divides."""
-
-    def place(path: Any, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        axis = 1 if x.ndim == 4 else 0  # of a cache [S, B, K, H] the second
-        divides = x.ndim > axis and x.shape[axis] % mesh.shape["fsdp"] == 0
-        return _placed(x, layout.row_sharding(mesh, axis) if divides else layout.replicated(mesh))
-
-    return jax.tree.map_with_path(place, outputs)
+def _like_rows(x: jax.ShapeDtypeStruct, mesh: Mesh) -> jax.ShapeDtypeStruct:
+    """What `prefill` returns: the rows and heads of keys and values [S, B, K, H] are shared out."""
+    axes = (None, "fsdp", "tp") if x.ndim == 4 else ()
+    return _placed(x, layout.sharding(x.shape, mesh, *axes))

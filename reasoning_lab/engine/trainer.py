@@ -23,6 +23,7 @@ from tunix.sft import hooks, metrics_logger, peft_trainer
 from reasoning_lab.config import RunError
 from reasoning_lab.engine import layout, sft_step
 from reasoning_lab.engine.layout import Execution
+from reasoning_lab.engine.memory import naming_memory
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.engine.schedule import learning_rate
 from reasoning_lab.stages.specs import SFTSpec
@@ -89,9 +90,10 @@ class SFTTrainer(peft_trainer.PeftTrainer):
             metrics_prefix=self._records.prefix,
         )
         super().__init__(policy.lora, self._direction, config)
-        # Adam's count begins elsewhere, and the first step would get a program of its own.
-        state = layout.replicate(nnx.as_pure(self.optimizer.opt_state), policy.mesh)
-        nnx.update(self.optimizer.opt_state, nnx.state(state))
+        # Counts begin elsewhere: the first step would get a program of its own, and what is on one
+        # device alone could not be saved by several hosts.
+        state = layout.replicate(nnx.as_pure(nnx.state(self.optimizer)), policy.mesh)
+        nnx.update(self.optimizer, state)
         self.with_data_hooks(_Batches())
         self.with_training_hooks(_FiniteLoss())
 
@@ -116,7 +118,8 @@ class SFTTrainer(peft_trainer.PeftTrainer):
         self._records.sink = on_step
         self._after_step = after_step
         self._last_step = min(self.max_steps, stop_at or self.max_steps)
-        self.train([], skip_jit=True)
+        with naming_memory("SFT step"):  # what a step lacks is told where its numbers are read
+            self.train([], skip_jit=True)
         return int(self.train_steps)
 
     @property
@@ -183,17 +186,18 @@ def held_out_loss(
 ) -> float:
     """Mean loss in nats per target token over all batches, each [rows, length]."""
     total, tokens = 0.0, 0
-    for batch in batches:
-        loss, count = sft_step.evaluation_loss(
-            policy.params,
-            policy.base,
-            layout.shard_rows(dict(batch), policy.mesh, axis=0),
-            np.float32(policy.lora_scale),
-            arch=policy.arch,
-            target_modules=policy.target_modules,
-            execution=execution,
-        )
-        total, tokens = total + float(loss), tokens + int(count)
+    with naming_memory("held-out loss"):
+        for batch in batches:
+            loss, count = sft_step.evaluation_loss(
+                policy.params,
+                policy.base,
+                layout.shard_rows(dict(batch), policy.mesh, axis=0),
+                np.float32(policy.lora_scale),
+                arch=policy.arch,
+                target_modules=policy.target_modules,
+                execution=execution,
+            )
+            total, tokens = total + float(loss), tokens + int(count)
     return total / max(tokens, 1)
 
 

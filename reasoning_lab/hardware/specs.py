@@ -23,7 +23,7 @@ class HardwareSpec:
     )
     remat: bool = Field(description="recompute activations going backward, to save memory")
     rows_per_micro_batch: int = Field(
-        ge=1, description="packed rows that one device computes at once"
+        ge=1, description="packed rows that one device computes at once, at most"
     )
     generation_batch_size: int = Field(ge=1, description="sequences generated at once")
     logit_tokens: int = Field(
@@ -36,3 +36,18 @@ class HardwareSpec:
     time_limit_hours: float | None = Field(
         default=None, gt=0, description="a session on this machine ends after this; null: never"
     )
+
+    @property
+    def devices(self) -> int:
+        """Of all hosts together."""
+        return self.fsdp * self.tp
+
+    def micro_batches(self, rows: int) -> int:
+        """Equal parts into which a step of so many rows is cut, one computed after another.
+
+        A part has as many rows as divide those of a device and are at most rows_per_micro_batch:
+        the batch never depends on the machine.
+        """
+        of_a_device = rows // self.fsdp
+        at_once = min(self.rows_per_micro_batch, of_a_device)
+        return of_a_device // max(n for n in range(1, at_once + 1) if of_a_device % n == 0)

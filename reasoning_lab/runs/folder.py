@@ -20,6 +20,8 @@ class RunFolder:
     """One run. The id is the folder's name: time of start (UTC), then what was run."""
 
     path: Path
+    shared: Path | None = None
+    """Where checkpoints are, which several hosts write together; None: in `path`."""
 
     @classmethod
     def create(cls, runs_dir: str | Path, *names: str) -> "RunFolder":
@@ -134,12 +136,12 @@ class RunFolder:
 
     @property
     def checkpoints_dir(self) -> Path:
-        return self.path / "checkpoints"
+        return (self.shared or self.path) / "checkpoints"
 
     @property
     def best_dir(self) -> Path:
         """The checkpoint that did best on held-out problems, for stages that choose one."""
-        return self.path / "best"
+        return (self.shared or self.path) / "best"
 
     @property
     def rollouts_path(self) -> Path:

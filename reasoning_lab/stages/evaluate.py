@@ -8,6 +8,7 @@ from rich.console import Console
 from reasoning_lab.data.example import Example
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.engine.generate import Completion, Generator
+from reasoning_lab.engine.memory import naming_memory
 from reasoning_lab.engine.models import Policy
 from reasoning_lab.evaluation.metrics import Scored, Summary, score, summarise
 from reasoning_lab.evaluation.specs import EvaluationSpec
@@ -135,7 +136,7 @@ def _judge(
     def score_all(
         label: str, prompts: Sequence[list[int]], problems: Sequence[Example], temperature: float
     ) -> tuple[tuple[str, ...], tuple[Scored, ...]]:
-        with progress_bar(console, label, len(prompts)) as bar:
+        with progress_bar(console, label, len(prompts)) as bar, naming_memory("evaluation"):
             completions: list[Completion] = generator.complete(
                 prompts,
                 spec.max_completion_length,

@@ -16,11 +16,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from rich.console import Console
 
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.prompts import ProblemBatches
 from reasoning_lab.data.shares import Shares, live_shares
+from reasoning_lab.engine import devices, hosts
 from reasoning_lab.engine.checkpoints import save_lora
 from reasoning_lab.engine.grpo import GRPOTrainer
 from reasoning_lab.engine.grpo_cluster import NotANumberError
@@ -48,13 +50,15 @@ from reasoning_lab.stages.lineage import (
     restore_best,
     split_held_out,
 )
+from reasoning_lab.stages.memory import explaining_memory
 from reasoning_lab.stages.parents import Parent, parent_of
 from reasoning_lab.stages.pictures import grpo_pictures
-from reasoning_lab.stages.progress import make_console, progress_bar, silent_console
+from reasoning_lab.stages.progress import progress_bar, silent_console
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
     check_disk,
     check_epochs,
+    console_of,
     log_funnel,
     open_policy,
     stop_here,
@@ -63,6 +67,7 @@ from reasoning_lab.stages.session import (
     write_manifest,
 )
 from reasoning_lab.stages.specs import GRPOSpec
+from reasoning_lab.stages.timing import keep_times
 from reasoning_lab.stages.tokens import Tokens
 from reasoning_lab.tracking.tracker import Tracker
 
@@ -74,18 +79,23 @@ _log = logging.getLogger(__name__)
 
 def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
     """Train in a run's folder, from its newest checkpoint if there is one, and evaluate."""
-    console = make_console()
+    console = console_of(folder)
     stage = experiment.stage
     assert isinstance(stage, GRPOSpec)
-    with logging_to(folder.log_path, console), folder.status() as status:
+    with (
+        logging_to(folder.log_path, console),
+        folder.status() as status,
+        explaining_memory(experiment, folder),
+    ):
         _log.info("run %s", folder.path)
         parent = parent_of(experiment)
+        mesh = devices.start(experiment.hardware)
         prepare(experiment.reward)
         mixture = build_problems(experiment, Tokens(load_tokenizer(experiment.model), stage))
         log_funnel(mixture, folder)
         correctness.prepare([*mixture.train, *mixture.held_out])
         check_epochs(stage.max_steps * stage.batch_size / len(mixture.train), experiment)
-        policy = open_policy(experiment)
+        policy = open_policy(experiment, mesh)
         begin_with(parent, policy)
         start = replace(policy, lora=LoraModel(jax.tree.map(jnp.copy, policy.params)))
         judge = Judge(experiment.reward, timeout_seconds=stage.reward_timeout)
@@ -97,7 +107,7 @@ def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
         )
         trainer = _trainer(experiment, stage, folder, policy, start, batches, judge)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
-        write_manifest(experiment, folder, mixture, policy)
+        write_manifest(experiment, folder, mixture, policy, begun_at=trainer.steps_done)
         with track(experiment, folder, "grpo", trainer.steps_done) as tracker:
             run = _Run(experiment, stage, folder, mixture, judge, console)
             _train(trainer, batches, run, status, tracker)
@@ -207,6 +217,7 @@ def _train(
                 rate=run.judge.rate,
             )
             values = _held_out_metrics(judged)
+            values["eval/score"] = float(hosts.as_first_has_it(np.float64(values["eval/score"])))
             log(step, values)
             _log.info("step %d: held-out problems: %s", step, _in_words(values))
             if values["eval/score"] > best:
@@ -238,6 +249,7 @@ def _train(
         with progress_bar(run.console, "train", stage.max_steps) as bar:
             bar.update(begun_at)
             done = trainer.fit(on_step, on_rollouts, evaluate, stop_at=experiment.stop_at)
+    keep_times(experiment, folder, devices=devices.describe(), begun_at=begun_at)
     stop_here(done, stage.max_steps, folder, run.console, stop_at=experiment.stop_at)
 
 

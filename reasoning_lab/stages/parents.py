@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import to_mapping
-from reasoning_lab.experiment import Experiment, load, what_it_does
+from reasoning_lab.experiment import Experiment, load, what_is_learned
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.specs import SFTSpec
 
@@ -103,7 +103,7 @@ def start_of(experiment: Experiment) -> Experiment:
     )
     if experiment.run_dir is None:
         return start
-    text = json.dumps(what_it_does(start), sort_keys=True)
+    text = json.dumps(what_is_learned(start), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     shared = Path(experiment.run_dir).parent / WARM_STARTS / f"sft-{digest}"
     return replace(start, run_dir=str(shared))

@@ -39,6 +39,11 @@ class Bar:
         self._printed = 0
         self._task: Any = progress.add_task(title, total=total, facts="") if progress else None
 
+    def set(self, done: int, total: int) -> None:
+        """Of work whose size turns out while it goes on."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
     def update(self, done: int, facts: str = "") -> None:
         if self._progress is not None:
             self._progress.update(self._task, completed=done, facts=facts)

@@ -6,24 +6,28 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import jax
+from jax.sharding import Mesh
 from rich.console import Console
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import to_mapping
 from reasoning_lab.data.mixture import Mixture, in_words
 from reasoning_lab.engine import devices
+from reasoning_lab.engine.memory import naming_memory
 from reasoning_lab.engine.models import Policy, fingerprint, load_policy
-from reasoning_lab.experiment import Experiment
+from reasoning_lab.experiment import Experiment, load, to_yaml
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.manifest import describe_run
 from reasoning_lab.runs.records import read_records
 from reasoning_lab.runs.status import Paused
+from reasoning_lab.stages.progress import make_console, silent_console
 from reasoning_lab.tracking.tracker import Tracker, open_tracker
 
 _PACKAGES = (
@@ -40,19 +44,28 @@ class Stoppable(Protocol):
     stop_requested: bool
 
 
-def open_policy(experiment: Experiment) -> Policy:
-    """Start JAX as the experiment says, and load its model with fresh LoRA weights.
+def console_of(folder: RunFolder) -> Console:
+    """The terminal; of several hosts, the first alone uses it."""
+    return make_console() if folder.shared is None else silent_console()
+
+
+def open_policy(experiment: Experiment, mesh: Mesh) -> Policy:
+    """Load an experiment's model with fresh LoRA weights, spread over the mesh.
 
     Raises:
-        ConfigError: the devices or the weights are not there, or not what they should be.
+        ConfigError: the weights are not there, or not what they should be.
+        RunError: they do not lie on all devices.
     """
-    return load_policy(
-        experiment.model,
-        experiment.lora,
-        param_dtype=experiment.hardware.param_dtype,
-        mesh=devices.start(experiment.hardware),
-        seed=experiment.seed,
-    )
+    with naming_memory("loading the weights"):
+        policy = load_policy(
+            experiment.model,
+            experiment.lora,
+            param_dtype=experiment.hardware.param_dtype,
+            mesh=mesh,
+            seed=experiment.seed,
+        )
+    devices.check_spread(policy.base, policy.mesh)
+    return policy
 
 
 def log_funnel(mixture: Mixture, folder: RunFolder) -> None:
@@ -93,8 +106,9 @@ def track(
     experiment: Experiment, folder: RunFolder, stage: str, steps_done: int
 ) -> AbstractContextManager[Tracker]:
     """Where the records of a run go besides its folder; going on after `steps_done` steps."""
+    watched = replace(experiment.tracking, wandb=False) if folder.shared else experiment.tracking
     return open_tracker(
-        experiment.tracking,
+        watched,
         folder.path,
         to_mapping(experiment),
         job_type=stage,
@@ -105,20 +119,39 @@ def track(
 
 
 def write_manifest(
-    experiment: Experiment, folder: RunFolder, mixture: Mixture, policy: Policy
+    experiment: Experiment, folder: RunFolder, mixture: Mixture, policy: Policy, *, begun_at: int
 ) -> None:
+    """Put down what the run is made from. A run may go on elsewhere: the manifest lists where it
+    ran, from which step on, and config.yaml has the hardware that it goes on with."""
+    before = json.loads(folder.manifest_path.read_text()) if folder.manifest_path.exists() else {}
     manifest = describe_run(
         packages=_PACKAGES,
         seeds={"experiment": experiment.seed},
         fingerprints={"data": mixture.fingerprint, "weights": fingerprint(policy.base)},
         device=devices.describe(),
     )
+    here = {
+        "from_step": begun_at,
+        "device": devices.describe(),
+        "hardware": to_mapping(experiment.hardware),
+    }
+    manifest["ran_on"] = [*before.get("ran_on", []), here]
     write_atomically(folder.manifest_path, json.dumps(manifest, indent=2) + "\n")
+    kept = load(folder.config_path)
+    if kept.hardware != experiment.hardware:
+        moved = replace(kept, hardware=experiment.hardware)
+        write_atomically(folder.config_path, to_yaml(moved))
 
 
 @contextmanager
 def stopping_on_interrupt(trainer: Stoppable) -> Iterator[None]:
-    """The first Ctrl-C ends training after the current step; the second one stops at once."""
+    """The first Ctrl-C ends training after the current step; the second one stops at once.
+
+    Of several hosts each would end after another step, so there the first Ctrl-C is the second.
+    """
+    if jax.process_count() > 1:
+        yield
+        return
     before: Callable[[int, FrameType | None], Any] | int | None = signal.getsignal(signal.SIGINT)
 
     def request_stop(number: int, frame: FrameType | None) -> None:

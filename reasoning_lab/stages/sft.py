@@ -14,6 +14,7 @@ from rich.console import Console
 from reasoning_lab.config import ConfigError
 from reasoning_lab.data.mixture import Mixture
 from reasoning_lab.data.packing import Batch, PackedRows
+from reasoning_lab.engine import devices
 from reasoning_lab.engine.layout import Execution
 from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.engine.trainer import SFTTrainer, held_out_loss
@@ -26,12 +27,14 @@ from reasoning_lab.runs.metrics import MetricsWriter
 from reasoning_lab.runs.status import StatusWriter
 from reasoning_lab.stages.evaluate import evaluate_base, evaluate_tuned
 from reasoning_lab.stages.lineage import begin_with, build_problems
+from reasoning_lab.stages.memory import explaining_memory
 from reasoning_lab.stages.parents import parent_of
-from reasoning_lab.stages.progress import make_console, progress_bar
+from reasoning_lab.stages.progress import progress_bar
 from reasoning_lab.stages.results import announce, record, report
 from reasoning_lab.stages.session import (
     check_disk,
     check_epochs,
+    console_of,
     log_funnel,
     open_policy,
     stop_here,
@@ -40,6 +43,7 @@ from reasoning_lab.stages.session import (
     write_manifest,
 )
 from reasoning_lab.stages.specs import SFTSpec
+from reasoning_lab.stages.timing import keep_times
 from reasoning_lab.stages.tokens import Tokens
 from reasoning_lab.tracking.tracker import Tracker
 
@@ -48,23 +52,28 @@ _log = logging.getLogger(__name__)
 
 def train_and_evaluate(experiment: Experiment, folder: RunFolder) -> None:
     """Train in a run's folder, from its newest checkpoint if there is one, and evaluate."""
-    console = make_console()
+    console = console_of(folder)
     stage = experiment.stage
     assert isinstance(stage, SFTSpec)
-    with logging_to(folder.log_path, console), folder.status() as status:
+    with (
+        logging_to(folder.log_path, console),
+        folder.status() as status,
+        explaining_memory(experiment, folder),
+    ):
         _log.info("run %s", folder.path)
         parent = parent_of(experiment)
+        mesh = devices.start(experiment.hardware)
         tokens = Tokens(load_tokenizer(experiment.model), stage)
         mixture = build_problems(experiment, tokens)
         log_funnel(mixture, folder)
         correctness.prepare(mixture.held_out)
         rows = pack(mixture, tokens, stage, experiment.seed)
         check_epochs(planned_epochs(stage, rows), experiment)
-        policy = open_policy(experiment)
+        policy = open_policy(experiment, mesh)
         begin_with(parent, policy)
         trainer = _trainer(experiment, stage, folder, policy, rows)
         check_disk(trainer.checkpoint_bytes, experiment, folder)
-        write_manifest(experiment, folder, mixture, policy)
+        write_manifest(experiment, folder, mixture, policy, begun_at=trainer.train_steps)
         with track(experiment, folder, "sft", trainer.train_steps) as tracker:
             held_out = _held_out_batches(mixture, tokens, experiment, stage)
             _train(trainer, experiment, stage, folder, held_out, rows, status, tracker, console)
@@ -182,6 +191,7 @@ def _train(
                 tracker.log(step, loss)
 
         done = trainer.fit(on_step, measure_held_out, stop_at=experiment.stop_at)
+    keep_times(experiment, folder, devices=devices.describe(), begun_at=begun_at)
     stop_here(done, max_steps, folder, console, stop_at=experiment.stop_at)
 
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from reasoning_lab.config import ConfigError
 from reasoning_lab.config.build import TARGET, to_mapping
 from reasoning_lab.data.mixture import build_held_out
+from reasoning_lab.engine import devices
 from reasoning_lab.engine.models import Policy, load_tokenizer
 from reasoning_lab.evaluation.tables import results_table
-from reasoning_lab.experiment import Experiment, compose, load
+from reasoning_lab.experiment import Experiment, compose, compose_hardware, load
 from reasoning_lab.formats import render_prompt
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.stages.evaluate import evaluate_tuned
@@ -22,15 +23,21 @@ from reasoning_lab.stages.tokens import Tokens
 
 
 def ask(
-    folder: RunFolder, question: str, *, max_completion_length: int, temperature: float, seed: int
+    folder: RunFolder,
+    question: str,
+    overrides: Sequence[str] = (),
+    *,
+    max_completion_length: int,
+    temperature: float,
+    seed: int,
 ) -> None:
-    """Stream the tuned model's answer to standard output."""
+    """Stream the tuned model's answer to standard output, on the run's hardware or another."""
     if not question.strip():
         raise ConfigError("The question is empty.")
     if temperature < 0 or max_completion_length < 1:
         raise ConfigError("--temperature must be 0 or more, and --max-completion-length 1 or more.")
     with Console(stderr=True).status("loading the model"):
-        policy = restore(folder, load(folder.config_path))
+        policy = restore(folder, _on(load(folder.config_path), overrides))
     prompt = policy.tokenizer.prompt(render_prompt(question))
     generator = policy.generator(batch_size=1)
     for piece in generator.stream(
@@ -43,7 +50,9 @@ def ask(
 def evaluate(folder: RunFolder, overrides: Sequence[str]) -> None:
     """Evaluate the tuned model on the run's own held-out problems, or on those of other data."""
     console = make_console()
-    experiment = load(folder.config_path)
+    elsewhere = [text for text in overrides if re.match(r"hardware\b", text.lstrip("+~"))]
+    overrides = [text for text in overrides if text not in elsewhere]
+    experiment = _on(load(folder.config_path), elsewhere)
     own = build_problems(experiment, Tokens(load_tokenizer(experiment.model), experiment.stage))
     other = _other(experiment, overrides)
     problems = build_held_out(
@@ -64,8 +73,8 @@ def _other(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
     words = [text.lstrip("+~").partition("=")[0] for text in overrides]
     if wrong := [word for word in words if not re.match(r"(data|evaluation)\b", word)]:
         raise ConfigError(
-            f"{', '.join(wrong)}: only data=..., data.* and evaluation.* can stand here; "
-            "the rest is the run's own."
+            f"{', '.join(wrong)}: only data=..., data.*, evaluation.*, hardware=... and hardware.* "
+            "can stand here; the rest is the run's own."
         )
     own = to_mapping(experiment.evaluation).items()
     kept = [f"evaluation.{key}={value}" for key, value in own if key != TARGET]
@@ -75,8 +84,15 @@ def _other(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
     return replace(other, seed=experiment.seed)
 
 
+def _on(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """The experiment on another machine, or with single keys of its hardware changed."""
+    if not overrides:
+        return experiment
+    return replace(experiment, hardware=compose_hardware(overrides, experiment.hardware))
+
+
 def restore(folder: RunFolder, experiment: Experiment) -> Policy:
     """The tuned model of a run."""
-    policy = open_policy(experiment)
+    policy = open_policy(experiment, devices.start(experiment.hardware))
     restore_best(policy, folder)
     return policy

@@ -21,7 +21,10 @@ SAID = "on the command line"
 SEED = "seed"
 _LONGEST_NAME = 140  # of 255 that file systems allow: wandb and checkpoints add to it
 # What changes nothing in the runs, and so does not make it another sweep.
-_BESIDE_THE_POINT = ("sweep", "tracking", "hydra", "check", "run_dir", "runs_dir", "stop_at")
+_BESIDE_THE_POINT = (
+    *("sweep", "tracking", "hydra", "check", "mode", "plan"),
+    *("run_dir", "runs_dir", "stop_at"),
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import requests
 from kagglehub import exceptions
 
 from reasoning_lab.config import ConfigError
+from reasoning_lab.config.cache import cache_dir
 from reasoning_lab.engine import gguf
-from reasoning_lab.engine.locate import PYPI_GGUF, cache_dir, model_folder, tokenizer_file
+from reasoning_lab.engine.locate import PYPI_GGUF, model_folder, tokenizer_file
 from reasoning_lab.engine.specs import ModelSpec
 
 HANDLE = "google/gemma-2/flax/gemma2-2b-it"

@@ -28,6 +28,7 @@ from reasoning_lab.stages.specs import SFTSpec
 ARCH = replace(SMALL, num_layers=1)
 LORA = LoraSpec(rank=4, alpha=8.0, target_modules=("q_proj", "v_proj"))
 STEPS = 7
+ONCE = Execution()
 STAGE = SFTSpec(learning_rate=0.02, warmup_ratio=0.2, weight_decay=0.01, checkpoint_every=2)
 _RNG = np.random.default_rng(0)
 ROWS = PackedRows(
@@ -63,7 +64,7 @@ def new_trainer(policy: Policy, checkpoint_dir: Path, stage: SFTSpec = STAGE) ->
         batch_fn=ROWS.batch,
         max_steps=STEPS,
         micro_batches=2,
-        execution=Execution(),
+        execution=ONCE,
         checkpoint_dir=checkpoint_dir,
     )
 
@@ -128,7 +129,7 @@ def test_lora_learns_and_the_base_stays(finished: Finished) -> None:
     policy = finished.trainer.policy
     jax.tree.map(np.testing.assert_array_equal, policy.base, random_weights(ARCH))
     batches = [ROWS.batch(step) for step in range(ROWS.steps_per_epoch)]
-    assert held_out_loss(policy, batches) < held_out_loss(new_policy(), batches) - 0.1
+    assert held_out_loss(policy, batches, ONCE) < held_out_loss(new_policy(), batches, ONCE) - 0.1
 
 
 def test_a_frozen_half_of_the_fused_projection_stays_zero(finished: Finished) -> None:
@@ -143,10 +144,10 @@ def test_held_out_loss_counts_tokens_not_batches(finished: Finished) -> None:
     policy = finished.trainer.policy
     batches = [ROWS.batch(0), ROWS.batch(1)]
     batches[1]["loss_mask"][:, 12:] = False
-    first, second = (held_out_loss(policy, [batch]) for batch in batches)
+    first, second = (held_out_loss(policy, [batch], ONCE) for batch in batches)
     counts = [batch["loss_mask"].sum() for batch in batches]
     together = (first * counts[0] + second * counts[1]) / sum(counts)
-    np.testing.assert_allclose(held_out_loss(policy, batches), together, rtol=1e-6)
+    np.testing.assert_allclose(held_out_loss(policy, batches, ONCE), together, rtol=1e-6)
     assert abs(together - (first + second) / 2) > 1e-4
 
 

@@ -20,8 +20,10 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 from tiny_models import ALL_LINEAR, GEMMA1, GEMMA3, new_tunix_model, with_qwix_lora
 from tunix.generate import sampler
+from tunix.models.gemma import model as tunix_gemma
 from tunix.models.gemma import params_safetensors
 from tunix.rl import common, reward_manager, rl_cluster, rl_learner
 from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner
@@ -29,6 +31,7 @@ from tunix.rl.queue.data_queue import SimpleDataQueue
 from tunix.rl.rollout.vanilla_rollout import VanillaRollout
 from tunix.sft.metrics_logger import MetricsLoggerOptions
 from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig, TrainingInput, _default_loss_fn
+from tunix.utils import sharding_utils
 
 pytestmark = pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated")  # by PeftTrainer
 
@@ -164,6 +167,37 @@ def test_the_default_loss_holds_the_logits_of_every_token() -> None:
     lowered = jax.jit(jax.grad(loss)).lower(abstract, tokens, inputs.input_mask, mask)
     temporaries = lowered.compile().memory_analysis().temp_size_in_bytes
     assert temporaries > 2 * rows * length * arch.vocab_size * 4
+
+
+def test_a_step_gives_back_the_whole_model() -> None:
+    """Only the optimizer is donated, so all base weights exist twice; our step returns the LoRA.
+
+    When this fails: what docs/performance.md says of memory is out of date.
+    """
+
+    class Adapted(nnx.Module):
+        def __init__(self) -> None:
+            self.base = nnx.Param(jnp.ones(10_000))
+            self.lora = nnx.LoRAParam(jnp.ones(()))
+
+    trainer = PeftTrainer(Adapted(), optax.sgd(0.1), TrainingConfig(eval_every_n_steps=100))
+    trainer.with_loss_fn(lambda model, x: (model.base[...] * model.lora[...] * x).sum())
+    step, _ = trainer.jit_train_and_eval_step()
+    memory = step.func.lower(*step.args, {"x": jnp.float32(1)}).compile().memory_analysis()
+    new = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    assert new > trainer.model.base[...].nbytes, "the model is donated now, or left out"
+
+
+@pytest.mark.parametrize("shard", [sharding_utils.shard, tunix_gemma.shard])
+@pytest.mark.filterwarnings("ignore:.*with mesh.*:DeprecationWarning")
+def test_activations_have_no_place_where_the_process_is_on_a_cpu(shard: Any) -> None:
+    """Also when it compiles for a TPU: the step would seem to need several times its memory.
+
+    When this fails: `_shard` of bench/memory_tunix.py may go.
+    """
+    with Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("fsdp", "tp")):
+        jaxpr = jax.make_jaxpr(lambda x: shard(x, ("fsdp",)) + 1)(jnp.ones(8))
+    assert "sharding_constraint" not in str(jaxpr), "Tunix places activations on CPUs too now"
 
 
 def test_a_reward_of_nan_counts_as_none() -> None:

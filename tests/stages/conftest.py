@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from reasoning_lab.engine import models
+from reasoning_lab.engine.architecture import ARCHITECTURES
 
 REPOSITORY = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,3 +64,13 @@ def finished(launch: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = runs_dir.iterdir()
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_layer() -> Iterator[None]:
+    """A tiny model of one layer: programs for eight devices take long to compile."""
+    with pytest.MonkeyPatch.context() as patched:
+        tiny = replace(ARCHITECTURES["gemma3_tiny"], num_layers=1)
+        patched.setitem(ARCHITECTURES, "gemma3_tiny", tiny)
+        patched.setattr(models, "_newest_base", {})  # which knows models by name
+        yield
