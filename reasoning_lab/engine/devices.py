@@ -102,11 +102,11 @@ def check_spread(weights: Any, mesh: Mesh) -> None:
 def _missing(hardware: HardwareSpec) -> str | None:
     """What JAX would stumble over with pages of text, or without any."""
     packages = _PACKAGES[hardware.platform]
-    if packages and not any(map(importlib.util.find_spec, packages)):
-        return f"the package {packages[0]} is not installed"
     if hardware.platform == "gpu" and not has_nvidia_driver():
         files = ", ".join(f"/{file}" for file in NVIDIA_DRIVER)
         return f"no NVIDIA driver: there is none of {files}"
+    if packages and not any(map(importlib.util.find_spec, packages)):
+        return f"the package {packages[0]} is not installed"
     if hardware.platform == "gpu" and not nvidia_gpus():
         return f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']!r} hides all of them"
     return None

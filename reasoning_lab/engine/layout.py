@@ -142,7 +142,8 @@ class Activations:
         """
         if self.mesh is None or self.mesh.size == 1 or self.weights_stay:
             return weights
-        return jax.lax.optimization_barrier((weights, before))[0]
+        # Gradients flow through neither: else those of the frozen weights would be computed too.
+        return jax.lax.optimization_barrier(jax.lax.stop_gradient((weights, before)))[0]
 
     def product(self, name: str, x: jax.Array) -> jax.Array:
         """What comes out of a projection, [B, T, ..outputs]: where its weight is."""

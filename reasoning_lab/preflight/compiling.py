@@ -20,6 +20,7 @@ from typing import IO, Any
 from reasoning_lab.config import RunError
 from reasoning_lab.config.cache import cache_dir
 from reasoning_lab.engine.programs import Program
+from reasoning_lab.hardware.idle_cuda import WANTED
 from reasoning_lab.hardware.machines import Machine
 from reasoning_lab.preflight.compiled import Compiled, Setup
 from reasoning_lab.runs.files import write_atomically
@@ -72,6 +73,7 @@ def environment_for(machine: Machine, devices: int) -> dict[str, str]:
     }
     return {
         "JAX_PLATFORMS": "cpu",
+        WANTED: "1",
         "XLA_FLAGS": flags.get(machine.platform, ""),
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
         "TPU_SKIP_MDS_QUERY": "1",  # no TPU host's metadata server to ask

@@ -29,13 +29,20 @@ from reasoning_lab.preflight.jaxpr_flops import matmul_flops
 QUICK = {"exec_time_optimization_effort": -1.0}
 """XLA's option for TPUs: compiled in a fifth of the time, with a peak that is some 5% higher."""
 
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of \S+ hbm")
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")
+
 
 class NotInstalledError(Exception):
     """The compiler for a machine is not installed here."""
 
 
-def compile_program(program: Program, mesh: Mesh, *, quick: bool) -> Compiled:
-    """Trace, lower and compile one program as a run would, and ask the compiler what it needs."""
+def compile_program(program: Program, mesh: Mesh, *, quick: bool) -> tuple[Compiled, str]:
+    """Trace, lower and compile one program as a run would, and ask the compiler what it needs.
+
+    Returns:
+        The answer, and the text of the program of one chip; empty where the compiler refuses it.
+    """
     begun = time.perf_counter()
     traced = program.call(mesh).trace()
     flops = matmul_flops(traced.jaxpr.jaxpr, program.loop_trips) / mesh.size
@@ -46,6 +53,7 @@ def compile_program(program: Program, mesh: Mesh, *, quick: bool) -> Compiled:
         needed = bytes_refused(str(error))
         if needed is None:
             raise
+        text = ""
         costs: dict[str, Any] = {"peak": needed, "arguments": 0.0, "bytes": 0.0, "refused": True}
     else:
         memory = compiled.memory_analysis()
@@ -56,14 +64,16 @@ def compile_program(program: Program, mesh: Mesh, *, quick: bool) -> Compiled:
             "bytes": executed_bytes(text, unknown_trips=program.loop_trips, hbm_only=True),
         }
     seconds = time.perf_counter() - begun
-    return Compiled(flops=flops, seconds=seconds, **costs)
+    return Compiled(flops=flops, seconds=seconds, **costs), text
 
 
 def bytes_refused(message: str) -> float | None:
     """The memory that a program would need, from XLA's RESOURCE_EXHAUSTED; None: another error,
-    such as too little of a memory other than HBM."""
-    used = re.search(r"RESOURCE_EXHAUSTED.*Used ([\d.]+)([KMGT]?) of \S+ hbm", message, re.DOTALL)
-    return used and float(used[1]) * float(1024 ** " KMGT".index(used[2] or " "))
+    such as too little of a memory other than HBM. Of some, XLA names the temporaries alone."""
+    if "RESOURCE_EXHAUSTED" not in message:
+        return None
+    found = _USED.search(message) or _TEMPORARIES.search(message)
+    return found and float(found[1]) * float(1024 ** " KMGT".index(found[2] or " "))
 
 
 def _peak(memory: Any, platform: str) -> float:
@@ -122,7 +132,8 @@ def main() -> None:
             program: Program = pickle.load(requests)
         except EOFError:
             return
-        answer(asdict(compile_program(program, mesh, quick=setup.quick)))
+        compiled, _ = compile_program(program, mesh, quick=setup.quick)
+        answer(asdict(compiled))
         jax.clear_caches()
 
 

@@ -117,6 +117,7 @@ def test_a_tpu_in_use_is_said_with_who_uses_it(
 def test_what_is_not_installed_is_said_before_jax_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax.config, "update", lambda *words: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(devices, "has_nvidia_driver", lambda: True)
     with pytest.raises(ConfigError, match="the package jax_cuda12_plugin is not installed"):
         devices.start(hardware("gpu"))
     with pytest.raises(ConfigError, match="the package libtpu is not installed"):
@@ -130,6 +131,15 @@ def test_what_is_not_installed_is_said_before_jax_is_asked(monkeypatch: pytest.M
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES='' hides all of them"):
         devices.start(hardware("gpu"))
+
+
+def test_cuda_wheels_without_a_driver_are_overlooked() -> None:
+    """They are installed here for mode=plan, and would print eight lines."""
+    program = "import reasoning_lab, jax; jax.config.update('jax_platforms', 'cpu'); jax.devices()"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_users_share_of_gpu_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

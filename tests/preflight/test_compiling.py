@@ -65,6 +65,10 @@ def test_a_compiler_that_dies_is_told_with_its_last_words(
     [
         ("RESOURCE_EXHAUSTED: Ran out of memory. Used 20.5G of 15.75G hbm.", 20.5 * 2**30),
         ("RESOURCE_EXHAUSTED: Used 900.00M of 15.75G hbm", 900 * 2**20),
+        (
+            "RESOURCE_EXHAUSTED: HLO temporaries (16.25G) exceeds available HBM (15.75G).",
+            16.25 * 2**30,
+        ),
         ("RESOURCE_EXHAUSTED: Ran out of memory. Used 20.5M of 16.00M vmem.", None),
         ("INVALID_ARGUMENT: no", None),
     ],

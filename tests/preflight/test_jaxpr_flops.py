@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from reasoning_lab.engine.architecture import ARCHITECTURES
+from reasoning_lab.engine.programs import Setting, SFTStep
 from reasoning_lab.preflight.jaxpr_flops import matmul_flops
+from reasoning_lab.preflight.memory import mesh_without_devices
 
 A = jax.ShapeDtypeStruct((4, 6), jnp.float32)
 SQUARE = jax.ShapeDtypeStruct((6, 6), jnp.float32)
@@ -84,3 +87,24 @@ def test_it_agrees_with_xla_where_nothing_loops() -> None:
     analysis = compiled.cost_analysis()
     assert analysis is not None
     assert flops(run, A, SQUARE) == pytest.approx(analysis["flops"], rel=0.01)
+
+
+def test_eight_chips_compute_what_one_does() -> None:
+    """No gradients of frozen weights, say, because something ties them to activations."""
+    program = SFTStep(
+        setting=Setting(
+            arch=ARCHITECTURES["gemma3_tiny"],
+            param_dtype="bfloat16",
+            lora_rank=4,
+            target_modules=("q_proj", "down_proj"),
+            remat=True,
+            logit_tokens=64,
+        ),
+        rows=8,
+        length=32,
+    )
+    one, eight = (
+        matmul_flops(program.call(mesh_without_devices(chips, 1)).trace().jaxpr.jaxpr, 1)
+        for chips in (1, 8)
+    )
+    assert eight == one
