@@ -13,8 +13,8 @@ WANTED = "REASONING_LAB_COMPILES_FOR_CUDA"
 def set_aside() -> None:
     """Let JAX, before it is imported, overlook CUDA wheels that have no driver.
 
-    jax 0.10 loads them on import whatever JAX_PLATFORMS says, and each part of them prints that there
-    is no driver: eight lines before every run, which no setting of theirs turns off.
+    jax 0.10 loads them on import whatever JAX_PLATFORMS says, and each part prints that there is no
+    driver: eight lines before every run, which no setting of theirs turns off.
     """
     if os.environ.get(WANTED) or has_nvidia_driver() or "jax" in sys.modules:
         return

@@ -28,6 +28,7 @@ _TRAINING: tuple[Phase, ...] = ("SFT step", "held-out loss", "reference", "GRPO 
 _SAMPLING: tuple[Phase, ...] = ("rollout", "evaluation")
 _STRAIGHT = 4  # tries after which memory does not grow in proportion, and halving is surer
 _LONGEST = 8192  # tokens: what the smallest Gemma was made for
+_MOST_OF_A_GROUP = 64  # completions: more than papers report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +224,7 @@ def _about_learning(sparing: Experiment) -> Iterator[Question]:
                 phases=all_phases,
                 also=lambda length: {"stage.row_length": None},
             )
-            groups = _doubling(stage.num_generations, 64 * stage.num_generations)
+            groups = _doubling(stage.num_generations, max(_MOST_OF_A_GROUP, stage.num_generations))
             at_once = "hardware.generation_batch_size"
             yield Question(
                 key="stage.num_generations",

@@ -52,7 +52,11 @@ class Planner:
         )
 
 
-GRPO = compose(["experiment=gsm8k_grpo", "hardware=tpu_v5e8"])
+AS_GIVEN = [
+    *("experiment=gsm8k_grpo_home", "hardware=tpu_v5e8"),
+    *("hardware.rows_per_micro_batch=1", "hardware.generation_batch_size=64"),
+]
+GRPO = compose(AS_GIVEN)
 SFT = compose(["experiment=glaive_sft", "hardware=tpu_v5e8", "stage.max_steps=1000"])
 
 
@@ -83,7 +87,7 @@ def test_the_largest_sizes_are_found_and_named_as_overrides() -> None:
         "hardware.rows_per_micro_batch=8",
         "hardware.generation_batch_size=64",
     )
-    composed = compose(["experiment=gsm8k_grpo", "hardware=tpu_v5e8", *found.overrides])
+    composed = compose([*AS_GIVEN, *found.overrides])
     assert composed.hardware.rows_per_micro_batch == 8
 
 
