@@ -142,7 +142,7 @@ class Activations:
         """
         if self.mesh is None or self.mesh.size == 1 or self.weights_stay:
             return weights
-        # Gradients flow through neither: else those of the frozen weights would be computed too.
+        # No gradients: else those of the frozen weights would be traced too, until XLA drops them.
         return jax.lax.optimization_barrier(jax.lax.stop_gradient((weights, before)))[0]
 
     def product(self, name: str, x: jax.Array) -> jax.Array:

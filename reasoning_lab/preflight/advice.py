@@ -1,5 +1,6 @@
 """What to change where a run does not fit: overrides that are valid, best first."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,42 +16,47 @@ def overrides_to_try(plan: Plan) -> list[str]:
     tried: dict[str, None] = {}
     for program in sorted(plan.programs, key=lambda one: -one.peak):
         if program.verdict != "fits":
-            tried |= dict.fromkeys(_for_memory(program, plan.experiment))
+            budget = (1 - plan.experiment.plan.margin) * plan.machine.memory_budget
+            halvings = max(1, math.ceil(math.log2(program.peak / budget)))
+            tried |= dict.fromkeys(_for_memory(program, plan.experiment, 2**halvings))
     if plan.fits_in_time is False:
         tried |= dict.fromkeys(_for_time(plan))
     return list(tried)
 
 
-def _for_memory(program: ProgramPlan, experiment: Experiment) -> Iterator[str]:
+def _for_memory(program: ProgramPlan, experiment: Experiment, over: int) -> Iterator[str]:
+    """Sizes as many times smaller as the program is over what it may take."""
     hardware, stage = experiment.hardware, experiment.stage
     if program.phase in ("rollout", "evaluation"):
-        yield from _valid(experiment, "hardware", "generation_batch_size", halves_down_to=1)
+        yield from _smaller(experiment, "hardware.generation_batch_size", over, least=1)
         return
-    yield from _valid(experiment, "hardware", "rows_per_micro_batch", halves_down_to=1)
+    yield from _smaller(experiment, "hardware.rows_per_micro_batch", over, least=1)
     if program.work.program.trains and not hardware.remat:
         yield "hardware.remat=true"
     if program.parts.logits > 0.2 * program.peak:
-        yield from _valid(experiment, "hardware", "logit_tokens", halves_down_to=16)
+        yield from _smaller(experiment, "hardware.logit_tokens", over, least=16)
     if hardware.param_dtype == "float32":
         yield "hardware.param_dtype=bfloat16"
     match stage:
         case SFTSpec():
-            yield from _valid(experiment, "stage", "max_length", halves_down_to=64)
+            yield from _smaller(experiment, "stage.max_length", over, least=64)
         case GRPOSpec():
-            yield from _valid(experiment, "stage", "max_completion_length", halves_down_to=16)
+            yield from _smaller(experiment, "stage.max_completion_length", over, least=16)
 
 
-def _valid(experiment: Experiment, group: str, name: str, *, halves_down_to: int) -> Iterator[str]:
-    """Half of what it is, or the largest half of halves that the experiment is valid with."""
+def _smaller(experiment: Experiment, key: str, times: int, *, least: int) -> Iterator[str]:
+    """So many times less, or the largest half of halves below that the experiment is valid with."""
+    group, name = key.split(".")
     spec: Any = getattr(experiment, group)
-    value = getattr(spec, name) // 2
-    while value >= halves_down_to:
+    now = getattr(spec, name)
+    value = max(least, now // times)
+    while least <= value < now:
         try:
             replace(experiment, **{group: replace(spec, **{name: value})})
         except ConfigError:
             value //= 2
             continue
-        yield f"{group}.{name}={value}"
+        yield f"{key}={value}"
         return
 
 

@@ -3,9 +3,9 @@ is shown; docs/plan.md compares it with compilers.
 
 Memory is that of the arguments, exactly, and of the largest thing that is alive beside them:
 
-- training: what the backward pass keeps of each layer (with remat its input alone, else all that
-  is listed under one layer), one layer in full, the gradient of LoRA, a layer's weights gathered
-  from the other chips, and two copies of the logits of a chunk;
+- training: what the backward pass keeps of each layer (with remat its input and what is named in
+  engine/transformer.py, else all that is listed under one layer), one layer in full, the gradient
+  of LoRA, a layer's weights gathered from the other chips, and two copies of the logits of a chunk;
 - scoring and reading prompts: one layer, its weights gathered, the logits of a chunk;
 - writing: the cache, the logits of a token of each row, and a copy of both for the loop.
 
@@ -13,11 +13,16 @@ One layer keeps of each token the residual stream twice, what is normalised, que
 and what was attended, and three times the hidden units, all in the base's number format; and the
 scores of attention in float32, of a block of at most 512 queries.
 
-Operations are two for each weight and token; training multiplies by 3, with remat by 4. Bytes are
-those of the weights, once for each pass over a micro-batch or token, and of the cache.
+Operations are two for each weight and token. Training goes through the layers twice, with remat
+three times (the frozen weights have no gradients), and through the output embedding twice.
+
+Bytes are, of each pass through a layer, its weights written where they are gathered and read, and
+its activations five times; of logits four times; and of each token that is written the base and
+three times the cache.
 """
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from reasoning_lab.engine.programs import (
     GRPOStep,
@@ -25,6 +30,7 @@ from reasoning_lab.engine.programs import (
     Program,
     ReadPrompts,
     ReferenceLogProbs,
+    RowProgram,
     SFTStep,
     WriteCompletions,
 )
@@ -39,7 +45,6 @@ def estimated(program: Program, fsdp: int, tp: int) -> Compiled:
     mesh = mesh_without_devices(fsdp, tp)
     arrays = program.call(mesh).arrays
     arguments = sum(map(bytes_on_a_device, arrays.values()))
-    base = bytes_on_a_device(arrays["base"])
     logits = logit_bytes(program, fsdp, tp)
     match program:
         case SFTStep() | GRPOStep():
@@ -58,20 +63,21 @@ def estimated(program: Program, fsdp: int, tp: int) -> Compiled:
             alive = 2 * logits + bytes_on_a_device(program.cache(mesh))
         case _:
             raise ValueError(f"{type(program).__name__} is not estimated")
-    flops = 2.0 * _weights(program) * _tokens(program) * _passes(program) / (fsdp * tp)
     return Compiled(
         peak=arguments + alive,
         arguments=arguments,
-        flops=flops,
-        bytes=float(base * _reads(program)),
+        flops=_flops(program) / (fsdp * tp),
+        bytes=_bytes(program, mesh, fsdp, tp),
         seconds=0.0,
     )
 
 
 def _kept(program: Program, tokens: int, tp: int) -> float:
     """Bytes that the backward pass keeps of one layer."""
-    width = program.setting.arch.embed_dim
-    return tokens * _item(program) * (width if program.setting.remat else _live_width(program, tp))
+    arch = program.setting.arch
+    named = 2 * arch.embed_dim + arch.num_heads * arch.head_dim / tp
+    width = named if program.setting.remat else _live_width(program, tp)
+    return tokens * _item(program) * width
 
 
 def _layer(program: Program, rows: int, length: int, tp: int) -> float:
@@ -95,19 +101,36 @@ def _layer_weights(program: Program) -> float:
     return float(attention + 3 * arch.embed_dim * arch.hidden_dim)
 
 
-def _weights(program: Program) -> float:
-    """Of all layers and the output embedding."""
+def _flops(program: Program) -> float:
+    """Of all chips together."""
     arch = program.setting.arch
-    return arch.num_layers * _layer_weights(program) + float(arch.vocab_size * arch.embed_dim)
+    layers = arch.num_layers * _layer_weights(program) * _passes(program)
+    head = float(arch.vocab_size * arch.embed_dim)
+    if isinstance(program, ReadPrompts):
+        head = 0.0
+    elif program.trains:
+        head *= 2
+    return 2.0 * _tokens(program) * (layers + head)
+
+
+def _bytes(program: Program, mesh: Mesh, fsdp: int, tp: int) -> float:
+    arch, tokens = program.setting.arch, -(-_tokens(program) // fsdp)
+    if isinstance(program, WriteCompletions):
+        base = bytes_on_a_device(program.setting.base(mesh))
+        cache = bytes_on_a_device(program.cache(mesh))
+        return program.prompts.room * (base + 3.0 * cache)
+    weights = 2 * _micro_batches(program) * _layer_weights(program) / tp
+    activations = 5 * tokens * _live_width(program, tp)
+    layers = arch.num_layers * _passes(program) * _item(program) * (weights + activations)
+    logits = 0.0 if isinstance(program, ReadPrompts) else 4.0 * arch.vocab_size * tokens / tp
+    return layers + 4 * logits
 
 
 def _tokens(program: Program) -> int:
     """Tokens that a call computes, over all chips."""
     match program:
-        case SFTStep() | GRPOStep() | ReferenceLogProbs():
+        case RowProgram():
             return program.micro_batches * program.rows * program.length
-        case HeldOutLoss():
-            return program.rows * program.length
         case WriteCompletions():
             return program.prompts.completions * program.prompts.room
         case ReadPrompts():
@@ -117,19 +140,14 @@ def _tokens(program: Program) -> int:
 
 
 def _passes(program: Program) -> int:
+    """How often a call goes through each layer."""
     if not program.trains:
         return 1
-    return 4 if program.setting.remat else 3
+    return 3 if program.setting.remat else 2
 
 
-def _reads(program: Program) -> int:
-    """How often all weights are read."""
-    match program:
-        case SFTStep() | GRPOStep() | ReferenceLogProbs():
-            return program.micro_batches * _passes(program)
-        case WriteCompletions():
-            return program.prompts.room
-    return 1
+def _micro_batches(program: Program) -> int:
+    return program.micro_batches if isinstance(program, RowProgram) else 1
 
 
 def _item(program: Program) -> int:

@@ -61,7 +61,7 @@ def show(plan: Plan, console: Console) -> None:
     for line in wording.conclusions(plan):
         console.print(Text(line))
     if overrides := wording.advice(plan):
-        console.print(Text("Try, one at a time: " + "  ".join(overrides), "bold"))
+        console.print(Text(wording.TRY + "  ".join(overrides), "bold"))
 
 
 def _rows(plan: Plan) -> list[tuple[ProgramPlan, str]]:

@@ -6,6 +6,7 @@ from reasoning_lab.preflight.plan import Plan, ProgramPlan, StagePlan
 from reasoning_lab.stages.specs import SFTSpec
 
 INSTALL = "pip install 'reasoning_lab[plan]'"
+TRY = "To try, one more each time (mode=fit searches for what fits): "
 
 PARTS = {  # field of Parts -> (what it is called, its letter in a bar)
     "base": ("base weights", "W"),

@@ -27,7 +27,7 @@ from reasoning_lab.preflight.hlo_costs import executed_bytes
 from reasoning_lab.preflight.jaxpr_flops import matmul_flops
 
 QUICK = {"exec_time_optimization_effort": -1.0}
-"""XLA's option for TPUs: compiled in a fifth of the time, with a peak that is some 5% higher."""
+"""XLA's option for TPUs: compiled in a fifth of the time; docs/plan.md has what that changes."""
 
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of \S+ hbm")
 _TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")

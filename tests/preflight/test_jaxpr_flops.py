@@ -98,7 +98,7 @@ def test_eight_chips_compute_what_one_does() -> None:
             lora_rank=4,
             target_modules=("q_proj", "down_proj"),
             remat=True,
-            logit_tokens=64,
+            logit_tokens=8,
         ),
         rows=8,
         length=32,
