@@ -22,6 +22,8 @@ class Machine:
     """Most floating-point operations per second in bfloat16; None: not known."""
     bandwidth: float | None = None
     """Bytes per second between the chip and its memory; None: not known."""
+    on_chip: int = 0
+    """Bytes that a chip holds beside its memory, and need not fetch again."""
     platform: str = "cpu"
     """As XLA names its compilers: "cpu", "cuda" or "tpu"."""
     topology: str = ""
@@ -37,12 +39,14 @@ class Machine:
 
 # Google Cloud, "TPU v5e" (https://cloud.google.com/tpu/docs/v5e): 197 TFLOP/s in bf16 and 16 GB of
 # HBM at 819 GB/s a chip. The compiler of libtpu 0.0.42 grants a program 15.75 GiB, as its
-# out-of-memory errors say.
+# out-of-memory errors say. VMEM: "How to Scale Your Model"
+# (https://jax-ml.github.io/scaling-book/tpus), 128 MiB.
 TPU_V5E = Machine(
     name="TPU v5e",
     memory_budget=int(15.75 * GIB),
     flops=197e12,
     bandwidth=819e9,
+    on_chip=128 * 2**20,
     platform="tpu",
     topology="v5e:2x4",
     chips_per_host=(2, 4, 1),
@@ -59,6 +63,7 @@ RTX3090 = Machine(
     memory_budget=int(GPU_MEMORY_FRACTION * _RTX3090_BYTES),
     flops=71e12,
     bandwidth=936e9,
+    on_chip=6 * 2**20,
     platform="cuda",
     topology="1x1x1",
     # Laid out like xla/backends/gpu/target_config/specs/a6000.txtpb of OpenXLA, also sm_86.
