@@ -126,14 +126,7 @@ class GRPOTrainer(grpo_learner.GRPOLearner):
         self._seed = seed
         self._execution = execution
         self._too_slow: Counter[str] = Counter()  # rewards, in the step that is being sampled
-        self._shape = RowShape.for_step(
-            groups=stage.batch_size,
-            num_generations=stage.num_generations,
-            max_prompt_length=stage.max_prompt_length,
-            max_completion_length=stage.max_completion_length,
-            row_length=stage.tokens_in_a_row,
-            rows_at_once=rows_at_once,
-        )
+        self._shape = RowShape.of(stage, rows_at_once)
         self._rollout_config = base_rollout.RolloutConfig(
             max_tokens_to_generate=stage.max_completion_length,
             max_prompt_length=stage.max_prompt_length,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reasoning_lab.stages.specs import GRPOSpec
+
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -25,6 +27,18 @@ class RowShape:
     micro_batches: int
     rows: int
     length: int
+
+    @classmethod
+    def of(cls, stage: GRPOSpec, rows_at_once: int) -> "RowShape":
+        """That of a stage's steps; `rows_at_once` over all devices."""
+        return cls.for_step(
+            groups=stage.batch_size,
+            num_generations=stage.num_generations,
+            max_prompt_length=stage.max_prompt_length,
+            max_completion_length=stage.max_completion_length,
+            row_length=stage.tokens_in_a_row,
+            rows_at_once=rows_at_once,
+        )
 
     @classmethod
     def for_step(

@@ -34,7 +34,7 @@ def sft_programs(setting: Setting, stage: SFTSpec, hardware: HardwareSpec) -> It
         length=stage.max_length,
     )
     if stage.eval_every:
-        yield HeldOutLoss(setting=setting, rows=_rows_at_once(hardware), length=stage.max_length)
+        yield HeldOutLoss(setting=setting, rows=hardware.rows_at_once, length=stage.max_length)
 
 
 def grpo_programs(setting: Setting, stage: GRPOSpec, hardware: HardwareSpec) -> Iterator[Program]:
@@ -52,14 +52,7 @@ def grpo_programs(setting: Setting, stage: GRPOSpec, hardware: HardwareSpec) -> 
     yield prompts
     truncates = stage.top_p < 1 or stage.top_k > 0
     yield WriteCompletions(setting=setting, prompts=prompts, greedy=False, truncate=truncates)
-    shape = RowShape.for_step(
-        groups=stage.batch_size,
-        num_generations=stage.num_generations,
-        max_prompt_length=stage.max_prompt_length,
-        max_completion_length=stage.max_completion_length,
-        row_length=stage.tokens_in_a_row,
-        rows_at_once=_rows_at_once(hardware),
-    )
+    shape = RowShape.of(stage, hardware.rows_at_once)
     sizes = {"micro_batches": shape.micro_batches, "rows": shape.rows, "length": shape.length}
     if stage.beta:
         yield ReferenceLogProbs(setting=setting, **sizes)
@@ -82,7 +75,3 @@ def evaluation_programs(
     )
     yield prompts
     yield EvaluationWrite(setting=setting, prompts=prompts, greedy=True, truncate=False)
-
-
-def _rows_at_once(hardware: HardwareSpec) -> int:
-    return hardware.fsdp * hardware.rows_per_micro_batch

@@ -42,6 +42,11 @@ class HardwareSpec:
         """Of all hosts together."""
         return self.fsdp * self.tp
 
+    @property
+    def rows_at_once(self) -> int:
+        """Of all devices together, at most."""
+        return self.fsdp * self.rows_per_micro_batch
+
     def micro_batches(self, rows: int) -> int:
         """Equal parts into which a step of so many rows is cut, one computed after another.
 

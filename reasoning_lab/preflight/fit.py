@@ -185,14 +185,7 @@ def _about_speed(experiment: Experiment) -> Iterator[Question]:
             at_once = [n for n in range(1, rows + 1) if rows % n == 0]
             most = experiment.evaluation.problems
         case GRPOSpec():
-            rows = RowShape.for_step(
-                groups=stage.batch_size,
-                num_generations=stage.num_generations,
-                max_prompt_length=stage.max_prompt_length,
-                max_completion_length=stage.max_completion_length,
-                row_length=stage.tokens_in_a_row,
-                rows_at_once=1,
-            ).micro_batches
+            rows = RowShape.of(stage, 1).micro_batches
             at_once = _doubling(1, max(1, rows // fsdp))
             most = stage.batch_size * stage.num_generations
         case _:

@@ -76,7 +76,7 @@ def _sft(experiment: Experiment, setting: Setting, stage: SFTSpec, steps: int) -
             yield Work(program=program, in_a_step=1)
         else:
             held_out = experiment.evaluation.problems * len(experiment.data.sources)
-            batches = -(-held_out // (hardware.fsdp * hardware.rows_per_micro_batch))
+            batches = -(-held_out // hardware.rows_at_once)
             yield Work(program=program, besides=batches * -(-steps // stage.eval_every))
 
 

@@ -166,7 +166,7 @@ def _trainer(
         stage,
         batches=batches,
         judge=judge,
-        rows_at_once=hardware.fsdp * hardware.rows_per_micro_batch,
+        rows_at_once=hardware.rows_at_once,
         generation_batch_size=hardware.generation_batch_size,
         execution=Execution.on(policy.mesh, hardware),
         checkpoint_dir=folder.checkpoints_dir,

@@ -211,7 +211,7 @@ def _held_out_batches(
     rows = PackedRows(
         examples,
         max_length=stage.max_length,
-        rows_per_batch=experiment.hardware.fsdp * experiment.hardware.rows_per_micro_batch,
+        rows_per_batch=experiment.hardware.rows_at_once,
         seed=experiment.seed,
     )
     batches = [rows.batch(step) for step in range(rows.steps_per_epoch)]

@@ -108,14 +108,7 @@ def _measured(
 
 def _row_shape(experiment: Experiment, stage: GRPOSpec) -> dict[str, Any]:
     hardware = experiment.hardware
-    shape = RowShape.for_step(
-        groups=stage.batch_size,
-        num_generations=stage.num_generations,
-        max_prompt_length=stage.max_prompt_length,
-        max_completion_length=stage.max_completion_length,
-        row_length=stage.tokens_in_a_row,
-        rows_at_once=hardware.fsdp * hardware.rows_per_micro_batch,
-    )
+    shape = RowShape.of(stage, hardware.rows_at_once)
     rows = shape.rows * shape.micro_batches
     return {"rows": rows, "length": shape.length, "micro_batches": shape.micro_batches}
 
