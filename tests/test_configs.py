@@ -69,8 +69,12 @@ def test_a_file_states_only_what_it_changes(file: Path) -> None:
     content.pop("hydra", None)
     group = "" if file in SWEEPS else str(file.parent.relative_to(CONF)).replace(".", "")
     if group == "experiment" or file in SWEEPS:  # what it would be with its choices alone
-        chosen = {k.removeprefix("override /"): v for d in defaults for k, v in d.items()}
-        needed = [w for g, choice in chosen.items() for w in NEEDS.get(f"{g}/{choice}", [])]
+        others = [{"experiment": other} for other in defaults if isinstance(other, str)]
+        lines = [*others, *(line for line in defaults if isinstance(line, dict))]
+        chosen = {k.removeprefix("override /"): v for line in lines for k, v in line.items()}
+        wanted = [w for g, choice in chosen.items() for w in NEEDS.get(f"{g}/{choice}", [])]
+        batch = "experiment" in chosen or "stage" in chosen  # says its own
+        needed = [w for w in wanted if not (batch and w.startswith("stage.batch_tokens"))]
         without = compose([*(f"{g}={choice}" for g, choice in chosen.items()), *needed])
         stated = leaves(content)
     else:  # the specs' defaults
