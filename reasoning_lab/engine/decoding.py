@@ -7,6 +7,7 @@ the first decoding step, so that no logits are computed before.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -27,6 +28,9 @@ from reasoning_lab.engine.transformer import (
 )
 
 T = TypeVar("T")
+
+TOKENS_AT_ONCE = 8192
+"""Tokens of prompts that one device reads at one time: all their scores and hidden units exist."""
 
 
 class DecodeState(NamedTuple):
@@ -87,7 +91,7 @@ def prefill(
     common = empty_cache(arch, C, L, dtype, mesh)
     common = common._replace(valid=common.positions < shared_lengths[:, None])
     if L:
-        _, common = read(shared, common.positions, common, 0)
+        common = _read_in_pieces(read, shared, common, None, mesh)
     cache = empty_cache(arch, B, P + room, dtype, mesh)
     slots = cache.positions
     start = jnp.repeat(shared_lengths, B // C)
@@ -98,7 +102,7 @@ def prefill(
         valid=(slots < own_lengths[:, None]) | (slots >= P),
     )
     if P:
-        _, cache = read(own, cache.positions[:, :P], cache, 0, common)
+        cache = _read_in_pieces(read, own, cache, common, mesh)
     state = DecodeState(
         cache=cache,
         generated=jnp.zeros((B, room), jnp.int32),
@@ -196,6 +200,37 @@ def decode(
         )
 
     return _placed(jax.lax.while_loop(unfinished, one_token, state), mesh)
+
+
+def _read_in_pieces(
+    read: Callable[..., tuple[Array, KVCache]],
+    tokens: Array,
+    cache: KVCache,
+    common: KVCache | None,
+    mesh: Mesh | None,
+) -> KVCache:
+    """The cache with tokens [B, P] in its first slots, some of each row at a time.
+
+    The last piece begins early enough to be as long as the others: what it reads again, it writes
+    as it was.
+    """
+    B, P = tokens.shape
+    devices = mesh.shape["fsdp"] if mesh else 1
+    count = -(-B * P // (TOKENS_AT_ONCE * devices))
+    width = -(-P // count)
+    if count == 1:
+        _, filled = read(tokens, cache.positions[:, :P], cache, 0, common)
+        return filled
+
+    def piece(cache: KVCache, start: Array) -> tuple[KVCache, None]:
+        here, positions = (
+            jax.lax.dynamic_slice_in_dim(x, start, width, 1) for x in (tokens, cache.positions)
+        )
+        return read(here, positions, cache, start, common)[1], None
+
+    starts = jnp.minimum(jnp.arange(count) * width, P - width)
+    filled, _ = jax.lax.scan(piece, cache, starts)
+    return filled
 
 
 def _placed(tree: T, mesh: Mesh | None) -> T:

@@ -23,6 +23,7 @@ from tiny_models import (
 )
 from tunix.generate.sampler import CacheConfig, Sampler
 
+from reasoning_lab.engine import decoding
 from reasoning_lab.engine.decoding import decode, prefill
 from reasoning_lab.engine.generate import Completion, Generator
 from reasoning_lab.engine.grpo_batch import RowShape, pack_groups
@@ -151,6 +152,18 @@ def test_a_row_does_not_depend_on_its_companions(greedy: Generator) -> None:
     others = [RAGGED[1], random_prompt(50), RAGGED[2]]
     first, _, third = greedy.complete(others, NEW)
     assert [first, third] == together[1:3]
+
+
+@pytest.mark.parametrize("at_once", [12, 100], ids=["many pieces", "two pieces"])
+def test_prompts_read_piece_by_piece_are_prompts_read_whole(
+    at_once: int, greedy: Generator, grouped: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [*greedy.complete([*RAGGED, *ALIKE], NEW), *in_groups(grouped, RAGGED)]
+    monkeypatch.setattr(decoding, "TOKENS_AT_ONCE", at_once)
+    decoding.prefill.clear_cache()
+    pieces = [*greedy.complete([*RAGGED, *ALIKE], NEW), *in_groups(grouped, RAGGED)]
+    decoding.prefill.clear_cache()
+    assert [c.sampled for c in pieces] == [c.sampled for c in whole]
 
 
 def test_more_prompts_than_rows_come_back_in_order(greedy: Generator) -> None:
