@@ -21,9 +21,10 @@ from tunix.rl import function_registry
 from tunix.rl import trainer as rl_trainer
 from tunix.rl.common import TrainExample
 from tunix.rl.grpo.grpo_learner import GRPOConfig
-from tunix.sft import peft_trainer, utils
+from tunix.sft import peft_trainer
 from tunix.utils import sharding_utils
 
+from bench.sft_tunix import model_input
 from reasoning_lab.engine.lora import TUNIX_PATHS
 from reasoning_lab.engine.programs import Call, RowProgram, Setting
 
@@ -135,7 +136,7 @@ def _call(
 
 def _sft_trainer(setting: Setting) -> peft_trainer.PeftTrainer:
     trainer = _SFTTrainer(_model(setting), optax.adamw(_LEARNING_RATE), _CONFIG)
-    return trainer.with_gen_model_input_fn(_model_input)
+    return trainer.with_gen_model_input_fn(model_input)
 
 
 def _grpo_trainer(setting: Setting, num_generations: int) -> peft_trainer.PeftTrainer:
@@ -192,16 +193,6 @@ def _adapted_modules(setting: Setting) -> set[str]:
     """Tunix's names of the modules that LoRA adapts."""
     fused = {"kv_proj" if x in ("k_proj", "v_proj") else x for x in setting.target_modules}
     return {TUNIX_PATHS[name][1] for name in fused}
-
-
-def _model_input(batch: peft_trainer.TrainingInput) -> dict[str, jax.Array]:
-    is_token = batch.input_tokens != _PAD_ID
-    return {
-        "input_tokens": batch.input_tokens,
-        "input_mask": batch.input_mask,
-        "positions": utils.build_positions_from_mask(is_token),
-        "attention_mask": utils.make_causal_attn_mask(is_token),
-    }
 
 
 def _placed(nodes: Any, mesh: Mesh) -> Any:

@@ -30,7 +30,7 @@ def measure(workload: Workload) -> worker.SFTResult:
             optax.adamw(worker.LEARNING_RATE),
             peft_trainer.TrainingConfig(eval_every_n_steps=1000),
         )
-        trainer.with_gen_model_input_fn(_model_input)
+        trainer.with_gen_model_input_fn(model_input)
         trainer.with_training_hooks(first_loss)
         trainer.is_managed_externally = True  # train() then returns after each batch, still open
         for step in range(worker.WARMUP_STEPS + workload.peer_steps):
@@ -62,7 +62,7 @@ def lora_model(base: gemma3.Gemma3) -> gemma3.Gemma3:
     return qwix.apply_lora_to_model(base, provider, rngs=nnx.Rngs(0), **base.get_model_input())
 
 
-def _model_input(batch: peft_trainer.TrainingInput) -> dict[str, jax.Array]:
+def model_input(batch: peft_trainer.TrainingInput) -> dict[str, jax.Array]:
     is_token = batch.input_tokens != _PAD_ID
     return {
         "input_tokens": batch.input_tokens,

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from reasoning_lab.config import ConfigError, composition, spec
-from reasoning_lab.config.build import build, leaves, to_mapping
+from reasoning_lab.config.build import HOUSEKEEPING, build, leaves, to_mapping
 from reasoning_lab.config.mistakes import in_one_message, shown
 from reasoning_lab.data.choices import SOURCES
 from reasoning_lab.data.specs import DataSpec
@@ -316,9 +316,6 @@ def compose_rewards(overrides: Sequence[str]) -> dict[str, Reward]:
     return rewards
 
 
-_HOW = ("name", "runs_dir", "run_dir", "check", "mode", "plan", "stop_at", "sweep", "tracking")
-
-
 def compose_hardware(overrides: Sequence[str], own: HardwareSpec) -> HardwareSpec:
     """Another machine, from overrides such as "hardware=cpu"; of single keys, `own` has the rest.
 
@@ -343,7 +340,7 @@ def compose_hardware(overrides: Sequence[str], own: HardwareSpec) -> HardwareSpe
 def what_it_does(experiment: Experiment) -> dict[str, Any]:
     """All that decides what comes out of a run, by dotted key: not where it goes or who watches."""
     flat = leaves(to_mapping(experiment))
-    return {key: value for key, value in flat if key.split(".")[0] not in _HOW}
+    return {key: value for key, value in flat if key.split(".")[0] not in HOUSEKEEPING}
 
 
 def what_is_learned(experiment: Experiment) -> dict[str, Any]:

@@ -16,14 +16,13 @@ import yaml
 from reasoning_lab.compare.comparison import Answer, ComparedRun
 from reasoning_lab.compare.find import Found
 from reasoning_lab.compare.lenient import as_number, read_content, read_records, read_series
-from reasoning_lab.config.build import leaves
+from reasoning_lab.config.build import HOUSEKEEPING, leaves
 from reasoning_lab.runs.folder import RunFolder
 from reasoning_lab.runs.status import read_status
 
 # The first loader is ten times faster, and missing where PyYAML was built without libyaml.
 _YamlLoader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
-_SAYS_NOTHING = ("runs_dir", "run_dir", "name", "check", "stop_at", "tracking", "sweep")
 _STAGES = {"GRPOSpec": "grpo", "SFTSpec": "sft"}
 _STEP_SECONDS = ("time/step", "train/seconds")  # of GRPO, of SFT
 _UNTRAINED = "base"  # what the names of all models begin with that were not trained
@@ -66,7 +65,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in leaves(config):
         parent, _, last = key.rpartition(".")
-        if key.split(".")[0] in _SAYS_NOTHING:
+        if key.split(".")[0] in HOUSEKEEPING:
             continue
         if last != "_target_":
             flat[key] = value

@@ -53,6 +53,12 @@ def to_mapping(value: Any) -> Any:
     return value
 
 
+HOUSEKEEPING = frozenset(
+    {"name", "runs_dir", "run_dir", "stop_at", "check", "mode", "plan", "sweep", "tracking"}
+)
+"""Keys of an experiment that change nothing in what comes out of a run."""
+
+
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys of a nested mapping and the values there that are no mappings."""
     for key, value in node.items():

@@ -50,8 +50,8 @@ class KVCache(NamedTuple):
 
 _PLAIN = Execution()
 
-# What is kept of a layer when the rest is recomputed: a fifth of its activations, and what takes
-# two fifths of its time. The hidden units of the feed-forward network are what takes the memory.
+# What is kept of a layer when the rest is recomputed: in Gemma 3 1B an eighth of its activations,
+# which take a third of its arithmetic. The hidden units of the MLP are what takes the memory.
 _NARROW = "narrow"
 _KEEP_NARROW = jax.checkpoint_policies.save_only_these_names(_NARROW)
 

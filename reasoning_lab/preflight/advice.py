@@ -7,6 +7,7 @@ from typing import Any
 
 from reasoning_lab.config import ConfigError
 from reasoning_lab.experiment import Experiment
+from reasoning_lab.preflight.fit import filling_of
 from reasoning_lab.preflight.plan import Plan, ProgramPlan
 from reasoning_lab.stages.specs import GRPOSpec, SFTSpec
 
@@ -20,7 +21,9 @@ def overrides_to_try(plan: Plan) -> list[str]:
             halvings = max(1, math.ceil(math.log2(program.peak / budget)))
             tried |= dict.fromkeys(_for_memory(program, plan.experiment, 2**halvings))
     if plan.fits_in_time is False:
-        tried |= dict.fromkeys(_for_time(plan))
+        filling = filling_of(plan)
+        if filling is not None and filling.steps:
+            tried[f"stage.max_steps={filling.steps}"] = None
     return list(tried)
 
 
@@ -58,17 +61,3 @@ def _smaller(experiment: Experiment, key: str, times: int, *, least: int) -> Ite
             continue
         yield f"{key}={value}"
         return
-
-
-def _for_time(plan: Plan) -> Iterator[str]:
-    """As many steps as the time limit has room for, with a tenth to spare."""
-    limit = plan.experiment.hardware.time_limit_hours
-    stage = plan.stages[-1]
-    seconds = plan.expected_seconds or plan.seconds
-    own = stage.expected_seconds or stage.floor
-    if limit is None or seconds is None or own is None or stage.steps.count is None:
-        return
-    left = 0.9 * limit * 3600 - (seconds - own)
-    steps = int(stage.steps.count * left / own)
-    if steps >= 1:
-        yield f"stage.max_steps={steps}"

@@ -1,5 +1,5 @@
 """What a program needs by rule of thumb, where no compiler is at hand. Says "estimated" wherever it
-is shown; docs/plan.md compares it with compilers.
+is shown; tests/preflight/test_real_compilers.py compares it with compilers.
 
 Memory is that of the arguments, exactly, and of the largest thing that is alive beside them:
 
@@ -24,6 +24,7 @@ three times the cache.
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from reasoning_lab.engine.decoding import TOKENS_AT_ONCE
 from reasoning_lab.engine.programs import (
     GRPOStep,
     HeldOutLoss,
@@ -57,7 +58,9 @@ def estimated(program: Program, fsdp: int, tp: int) -> Compiled:
         case ReadPrompts():
             length = max(program.shared_length, program.own_length)
             rows = program.completions if program.own_length else program.shared
-            alive = _layer(program, -(-rows // fsdp), length, tp)
+            rows = -(-rows // fsdp)
+            at_once = min(length, -(-TOKENS_AT_ONCE // rows))
+            alive = _layer(program, rows, at_once, tp)
             alive += bytes_on_a_device(program.cache(mesh))
         case WriteCompletions():
             alive = 2 * logits + bytes_on_a_device(program.cache(mesh))

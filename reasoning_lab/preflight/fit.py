@@ -99,7 +99,7 @@ def fit(experiment: Experiment, planner: Planner = make) -> Fit:
     for question, size in zip(questions, speed, strict=True):
         chosen[size.key] = size.largest or question.candidates[0]
     plan = planner(changed(experiment, chosen))
-    filling = _filling(plan)
+    filling = filling_of(plan)
     if filling is not None and filling.steps:
         chosen["stage.max_steps"] = filling.steps
         plan = planner(changed(experiment, chosen))
@@ -243,7 +243,8 @@ def _valid(experiment: Experiment, changes: Changes) -> bool:
     return True
 
 
-def _filling(plan: Plan) -> Filling | None:
+def filling_of(plan: Plan) -> Filling | None:
+    """Steps that fill the session of a plan's machine but for the margin."""
     spec, stage = plan.experiment.plan, plan.stages[-1]
     limit = plan.experiment.hardware.time_limit_hours
     floor, whole = stage.step_floor, plan.seconds

@@ -6,18 +6,12 @@ from reasoning_lab.preflight.plan import Plan
 from reasoning_lab.runs.files import write_atomically
 from reasoning_lab.stages.plans import plan_path
 
-_HOW = {
-    "extrapolated": "extrapolated",
-    "compiled, not run": "compiled",
-    "estimated, no compiler": "estimated",
-}
-
 
 def keep(plan: Plan) -> None:
     """Write peaks and verdicts, in bytes of one chip."""
     budget = plan.machine.memory_budget
     summary = {
-        "how": _HOW[plan.how],
+        "how": plan.how,
         "programs": [
             {
                 "name": program.name,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reasoning_lab.config import ConfigError, composition
 from reasoning_lab.config.axes import Axis, value_of
+from reasoning_lab.config.build import HOUSEKEEPING
 from reasoning_lab.config.mistakes import in_one_message
 from reasoning_lab.experiment import Experiment, compose
 from reasoning_lab.runs.folder import RunFolder
@@ -21,10 +22,7 @@ SAID = "on the command line"
 SEED = "seed"
 _LONGEST_NAME = 140  # of 255 that file systems allow: wandb and checkpoints add to it
 # What changes nothing in the runs, and so does not make it another sweep.
-_BESIDE_THE_POINT = (
-    *("sweep", "tracking", "hydra", "check", "mode", "plan"),
-    *("run_dir", "runs_dir", "stop_at"),
-)
+_BESIDE_THE_POINT = (HOUSEKEEPING | {"hydra"}) - {"name"}  # a name makes it another sweep
 
 
 @dataclass(frozen=True)

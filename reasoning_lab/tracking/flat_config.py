@@ -7,9 +7,7 @@ the parameters of a sweep too. `backend_key` says how its app addresses it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reasoning_lab.config.build import leaves
-
-_BESIDE_THE_POINT = {"tracking", "sweep", "name", "runs_dir", "run_dir", "stop_at", "check"}
+from reasoning_lab.config.build import HOUSEKEEPING, leaves
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +18,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     named = {"data": config.get("data", {}).get("sources"), "reward": config.get("reward")}
     names = {key: ",".join(parts) for key, parts in named.items() if parts}
-    settings = {key: config[key] for key in config if key not in _BESIDE_THE_POINT}
+    settings = {key: config[key] for key in config if key not in HOUSEKEEPING}
     told = {k: _plain(v) for k, v in leaves(settings) if k.split(".")[-1] != "_target_"}
     return {**names, **told}
 
